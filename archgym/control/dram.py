@@ -351,7 +351,7 @@ _N: Final = 20_000
 def _simulator(device: str) -> Any:
     kind: Any
     kind, options = DramSimulator.variant({"device": device})
-    return kind(**options, **({"fidelity": "exact"} if kind is DramSimulator else {}))
+    return kind(**options)
 
 
 def _by_locality(counters: Mapping[str, float], previous: int) -> int:

@@ -62,17 +62,6 @@ def environment_ids() -> dict[str, str]:
     return found
 
 
-def former_environments() -> dict[str, dict[str, str]]:
-    """Return arguments of environments with an earlier version of a simulator, by their id."""
-    from archgym.evaluation.simulator import simulator_class
-
-    return {
-        environment_id(name, version): {"task": name, **options}
-        for name in environment_ids().values()
-        for version, options in simulator_class(name).former_versions.items()
-    }
-
-
 def register_all() -> None:
     """Register the environment of every simulator, where it is not registered yet."""
     import gymnasium
@@ -81,7 +70,7 @@ def register_all() -> None:
     control = {i: {"task": t, "domain": t.partition("-")[0]} for i, t in CONTROL.items()}
     batch = "archgym.envs.batch:DesignVectorEnv"
     for environments, entry, vector in (
-        (present | former_environments(), "archgym.envs.design:DesignEnv", batch),
+        (present, "archgym.envs.design:DesignEnv", batch),
         (control, "archgym.envs.control:ControlEnv", None),
     ):
         for env_id, arguments in environments.items():
@@ -186,11 +175,8 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
         )
     if task.startswith("archgym/"):
         ids = environment_ids()
-        former = former_environments()
-        if task not in ids and task not in former:
+        if task not in ids:
             raise unknown_name("environment", task, ids)
-        arguments = former.get(task, {"task": ids.get(task, "")})
-        task = arguments["task"]
-        choices = {**{n: v for n, v in arguments.items() if n != "task"}, **choices}
+        task = ids[task]
     _check_arguments(task, choices)
     return Task.make(task, **choices)

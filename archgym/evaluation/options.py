@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar, cast, final, get_args
 from archgym.checks import as_number, check_number, parse_whole
 from archgym.errors import InvalidArgumentError, check_known, unknown_name
 from archgym.evaluation.restriction import restrict, split_space
-from archgym.evaluation.simulator import RecordedText, Simulator, option_names
+from archgym.evaluation.simulator import Simulator, option_names
 
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
@@ -121,12 +121,10 @@ class DeclaredOption:
         short = str(value).removeprefix("./" * self.option.takes_file)
         return str(value) if short in names else short
 
-    def text(self, given: Any, value: Any) -> str:
+    def text(self, value: Any) -> str:
         """Return an option's value as a task's id states it, which `parsed` reads back."""
         if self.kind is bool:
             return str(value).lower()
-        if isinstance(given, RecordedText):
-            return given
         if self.kind is float:
             short = f"{value:.12g}"
             return short if float(short) == value else repr(float(value))
@@ -182,22 +180,18 @@ def declared(constructor: Constructor) -> Constructor:
         bound = signature.bind(self, *arguments, **named)
         bound.apply_defaults()
         given = bound.arguments
-        for what, known, former in (
-            ("space", self.space_names, ()),
-            ("fidelity", self.fidelity_names, self.former_fidelity_names),
-        ):
-            if what in given and str(given[what]) not in (*known, *former):
+        for what, known in (("space", self.space_names), ("fidelity", self.fidelity_names)):
+            if what in given and str(given[what]) not in known:
                 raise unknown_name(what, given[what], known)
         chosen: dict[str, str] = {}
         for name, option in options.items():
             value = option.parsed(given[name])
             if value != option.default:
-                chosen[name] = option.text(given[name], value)
+                chosen[name] = option.text(value)
             given[name] = value
         if "fidelity" in given:
             self.fidelity = str(given["fidelity"])
-        # Recorded texts keep their form in copies; what is written has plain ones.
-        self.options = {name: str(text) for name, text in chosen.items()}
+        self.options = dict(chosen)
         named_too = ("space", "fidelity")
         self.arguments = {**{n: given[n] for n in named_too if n in given}, **chosen}
         constructor(*bound.args, **bound.kwargs)
@@ -239,11 +233,11 @@ def make_simulator(
     named = getattr(kind, "name", kind.__name__)  # a composition of functions is named later
     check_known(f"option of simulator {named!r}{described}", options, known_options)
     chosen = {}
-    for what, wanted, names, former in (
-        ("space", space, kind.space_names, ()),
-        ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
+    for what, wanted, names in (
+        ("space", space, kind.space_names),
+        ("fidelity", fidelity, kind.fidelity_names),
     ):
-        if wanted is not None and str(wanted) not in (*names, *former):
+        if wanted is not None and str(wanted) not in names:
             owner = f" of simulator {kind.name!r}{described}" if described else ""
             error = unknown_name(f"{what}{owner}", wanted, names)
             error.choice = what

@@ -43,11 +43,11 @@ _DRAWN: Final = 512
 """chosen: designs among which a default is looked for that differs in more than two parameters."""
 # Attributes in which a simulator that wraps another is as that one.
 _SAME: Final = (
-    "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
+    "name", "version", "metrics", "model_reasons", "objectives",
     "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
-    "former_fidelity_names", "holds_interpreter", "accuracy_percent", "bounded_by",
+    "holds_interpreter", "accuracy_percent", "bounded_by",
 )  # fmt: skip
 
 

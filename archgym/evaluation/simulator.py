@@ -150,9 +150,6 @@ class Simulator(ABC):
     bounded_by: tuple[str, ...] = ()
     """Parameters that must all be chosen before `bounds` knows anything; empty where each choice
     narrows them."""
-    former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {}
-    """Options that return the results of earlier versions, by version. Tasks that were recorded
-    with such a version still mean those results."""
     title: ClassVar[str] = ""
     """Kind of design in a few words, for headings, such as "Memory controller"."""
     compared: str = ""
@@ -162,9 +159,6 @@ class Simulator(ABC):
     model_reasons: tuple[str, ...] = ()
     """Reasons why the model may find that a design cannot be built."""
     objectives: Mapping[str, Objective] = {}
-    former_objectives: Mapping[str, Objective] = {}
-    """Objectives by names that were given up, or that now name another objective. Ids of tasks
-    and sweeps that were recorded with revision 0 of a name mean these."""
     physical_limits: tuple[Limit, ...] = ()
     """Conditions of a design's existence, such as a model that fits into memory. Tasks add these
     limits to every objective; objectives by name state them."""
@@ -194,8 +188,6 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
-    former_fidelity_names: ClassVar[tuple[str, ...]] = ()
-    """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
     evaluation_s: float = 1.0
@@ -684,24 +676,6 @@ def simulator_class(name: str) -> type[Simulator]:
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.simulators", "simulator", name, Simulator)
-
-
-class RecordedText(str):
-    """Text of an option in a recorded task, whose id keeps it as it is."""
-
-
-def recorded_options(name: str, version: int, options: Mapping[str, str]) -> dict[str, str]:
-    """Return the options that make a simulator as it was when a task was recorded.
-
-    Args:
-      name: Name of the simulator, perhaps one that is not installed.
-      version: Recorded version of the simulator.
-      options: Recorded options.
-    """
-    known = name in simulator_names()
-    former = simulator_class(name).former_versions.get(version, {}) if known else {}
-    kept = {option: RecordedText(text) for option, text in options.items()}
-    return {**former, **kept}
 
 
 def derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:

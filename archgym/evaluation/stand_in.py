@@ -12,7 +12,6 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
@@ -137,7 +136,7 @@ class StandIn(Simulator):
             simulator_class(declared.simulator),
             declared.space_name,
             declared.fidelity,
-            recorded_options(declared.simulator, declared.version, declared.options),
+            declared.options,
         )
         other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
         if other is not None:
@@ -209,9 +208,8 @@ def check_agreement(
         ("space", space, declared.space_name),
         ("fidelity", fidelity, declared.fidelity),
     ]
-    recorded = recorded_options(declared.simulator, declared.version, stand_in.options)
     asked += [
-        (name, value, recorded.get(name, _default_option(declared.simulator, name)))
+        (name, value, stand_in.options.get(name, _default_option(declared.simulator, name)))
         for name, value in options.items()
     ]
     for name, wanted, there in asked:

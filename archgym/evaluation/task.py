@@ -25,7 +25,6 @@ from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
-    recorded_options,
     simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
@@ -255,9 +254,9 @@ class Task:
 
     @property
     def id(self) -> str:
-        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0.1``.
+        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``.
 
-        The version is the simulator's; after a point stands the revision of the objective's name.
+        The version is the simulator's.
         """
         options = dict(sorted(self.simulator.options.items()))
         if self.simulator.fidelity != self.simulator.default_fidelity:
@@ -268,8 +267,7 @@ class Task:
         workloads = "+".join(
             ("" if are_plain else f"{weight_text(w.weight)}*") + w.label for w in self.workloads
         )
-        revision = f".{self.objective.revision}" if self.objective.revision else ""
-        objective = f"{self.objective.name}-v{self.version}{revision}"
+        objective = f"{self.objective.name}-v{self.version}"
         return f"{simulator}/{self.space_name}/{workloads}/{objective}"
 
     def __repr__(self) -> str:
@@ -465,21 +463,19 @@ class Task:
           InvalidArgumentError: It cannot be made; the first reason is another version.
         """
         name = str(data["simulator"])
-        recorded = {str(k): str(v) for k, v in data["options"].items()}
         choices = TaskChoices(
             simulator=name,
             workload=sources,
             objective=objective,
             space=str(data["space_name"]),
             fidelity=str(data["fidelity"]),
-            options=recorded_options(name, data["version"], recorded),
+            options={str(k): str(v) for k, v in data["options"].items()},
         )
         try:
             return cls.resolve(choices.calibrated_as(data))
         except (UnknownNameError, InvalidArgumentError):
-            kind = simulator_class(name)
-            known = kind.version
-            if data["version"] in (known, *kind.former_versions):
+            known = simulator_class(name).version
+            if data["version"] == known:
                 raise
             raise InvalidArgumentError(
                 f"Task {data.get('id')!r} must be the one that was recorded; `version` differs "
@@ -608,7 +604,6 @@ def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
     shared = replace(
         choices,
         objective=None,
-        revision=None,
         minimise=None,
         maximise=None,
         subject_to=None,

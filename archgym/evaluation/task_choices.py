@@ -21,7 +21,6 @@ from archgym.errors import (
 from archgym.evaluation.limits import Limit, check_limits, listed_texts, parse_limits, split_limits
 from archgym.evaluation.objective import (
     Objective,
-    objective_from_json,
     objective_of,
     parse_objective,
     subject_to,
@@ -33,7 +32,6 @@ from archgym.evaluation.simulator import (
     Simulator,
     Workload,
     check_declared,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
@@ -47,25 +45,13 @@ _DEFAULT_SIMULATOR = "dram"
 _TASK_ID = re.compile(
     r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/{}]+(\{[^{}/]*\})?)"
     r"/(?P<workloads>.+)"
-    r"/(?P<objective>[^/]+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
+    r"/(?P<objective>[^/]+)-v(?P<version>\d+)"
 )
 _TEXTS = ("minimise:", "maximise:", "target:")
 # As `WeightedWorkload.label` makes it.
 _FILE_LABEL = re.compile(r".+@[0-9a-f]{8}")
 
 WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
-
-
-def revision_of_id(task_id: str) -> int | None:
-    """Return the revision of an objective's name in a task's id; None for another text."""
-    match = _TASK_ID.fullmatch(task_id)
-    return int(match["revision"] or 0) if match else None
-
-
-def version_of_id(task_id: str) -> int | None:
-    """Return the version of the simulator in a task's id; None for another text."""
-    match = _TASK_ID.fullmatch(task_id)
-    return int(match["version"]) if match else None
 
 
 @final
@@ -94,11 +80,10 @@ class TaskChoices:
 
     Attributes:
       simulator: Registered name, instance, or id of a task such as
-        ``dram/default/cloud-1/low-latency-v0.1``, which the other choices override.
+        ``dram/default/cloud-1/low-latency-v0``, which the other choices override.
       space: Name of one of the simulator's spaces.
       workload: Name or path, several, or several with weights.
       objective: Name, objective, or text such as ``target:total_time_ns<=90000``.
-      revision: Revision of the objective's name, as in the id of a task; None for the present one.
       fidelity: Name of one of the simulator's fidelities.
       stand_in: Table or proxy that answers instead of the simulator.
       options: Further arguments of the simulator.
@@ -121,7 +106,6 @@ class TaskChoices:
     space: str | None = None
     workload: WorkloadChoice | None = None
     objective: str | Objective | None = None
-    revision: int | None = None
     fidelity: str | None = None
     stand_in: str | Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
@@ -157,10 +141,9 @@ class TaskChoices:
             )
         pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
         options = {name: value for name, _, value in pairs}
-        options = recorded_options(match["simulator"], int(match["version"]), options)
         has_metrics = self.minimise is not None or self.maximise is not None
         if self.objective is None and not has_metrics:
-            self = replace(self, objective=match["objective"], revision=int(match["revision"] or 0))
+            self = replace(self, objective=match["objective"])
         return replace(
             self,
             simulator=match["simulator"],
@@ -488,7 +471,7 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
             sought = _names(choices, "minimise"), _names(choices, "maximise")
             objective = objective_of(*sought, metrics)
         else:
-            objective = _objective(simulator, choices.objective, choices.revision)
+            objective = _objective(simulator, choices.objective)
     with _telling_where_metrics_are(simulator), choosing("subject_to"):
         if limits := choices.limits_of(simulator)[0]:
             check_limits(parse_limits(limits, metrics), metrics, once=True)
@@ -572,24 +555,7 @@ def _names(choices: TaskChoices, name: str) -> list[str]:
     return [metric.strip() for text in texts for metric in text.split(",")]
 
 
-def recorded_objective(recipe: Mapping[str, Any]) -> str:
-    """Return the text that chooses the objective of a recorded task today.
-
-    Args:
-      recipe: The task's JSON.
-    """
-    objective = objective_from_json(recipe["objective"])
-    simulator = str(recipe["simulator"])
-    if simulator not in simulator_names():
-        return objective.name
-    former = simulator_class(simulator).former_objectives.get(objective.name)
-    is_former = former is not None and former.has_same_meaning(objective)
-    return (objective.as_text() if is_former else None) or objective.name
-
-
-def _objective(
-    simulator: Simulator, objective: str | Objective | None, revision: int | None = None
-) -> Objective:
+def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
     if objective is None:
         objective = simulator.default_objective
         if not objective:
@@ -600,12 +566,15 @@ def _objective(
     if isinstance(objective, str):
         base, bracket, limits = objective.partition("[")
         if bracket:
-            return subject_to(
-                _objective(simulator, base, revision), limits.removesuffix("]"), simulator.metrics
-            )
+            base_objective = _objective(simulator, base)
+            return subject_to(base_objective, limits.removesuffix("]"), simulator.metrics)
         if objective.startswith(_TEXTS):
             return parse_objective(objective, simulator.metrics)
-        return _named_objective(simulator, objective, revision)
+        if objective in simulator.objectives:
+            return simulator.objectives[objective]
+        options = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
+        kind = f"objective with {options}:" if options else "objective"
+        raise unknown_name(kind, objective, simulator.objectives)
     if not isinstance(objective, Objective):
         raise InvalidArgumentError(
             "`objective` must be a name, text such as 'target:total_time_ns<=90000' or an "
@@ -616,43 +585,16 @@ def _objective(
         if term.metric not in known:
             raise unknown_name("metric", term.metric, known)
     name = objective.name.partition("[")[0]
-    named = [o[name] for o in (simulator.objectives, simulator.former_objectives) if name in o]
+    named = simulator.objectives.get(name)
     if name.startswith(_TEXTS):
-        named = [parse_objective(name, simulator.metrics)]
-    is_other = bool(named) and all(each.terms != objective.terms for each in named)
+        named = parse_objective(name, simulator.metrics)
+    is_other = named is not None and named.terms != objective.terms
     if is_other or not name.strip() or "/" in name or not name.isprintable():
         raise InvalidArgumentError(
             "An objective of your own must have a name of its own, in one line and without `/`, "
             f"since names of tasks have it; got {objective.name!r}. Choose another."
         )
     return objective
-
-
-def _named_objective(simulator: Simulator, name: str, revision: int | None) -> Objective:
-    """Return the objective with a name, which may be one that the simulator gave up."""
-    present, former = simulator.objectives.get(name), simulator.former_objectives.get(name)
-    if present is not None and revision in (None, present.revision):
-        return present
-    if former is not None and revision in (None, former.revision):
-        _note_former(former, simulator)
-        return former
-    if present is not None:
-        raise InvalidArgumentError(
-            f"Objective {name!r} has revision {present.revision}, and a task must end in that "
-            f"number after a point; got {revision}. Name the objective with --objective."
-        )
-    choices = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
-    kind = f"objective with {choices}:" if choices else "objective"
-    raise unknown_name(kind, name, simulator.objectives)
-
-
-def _note_former(former: Objective, simulator: Simulator) -> None:
-    """Explain the meaning of a retired name, once per process."""
-    same = [o.name for o in simulator.objectives.values() if o.has_same_meaning(former)]
-    _note(
-        f"objective {former.name!r} is a former one of simulator {simulator.name!r}: {former.doc} "
-        + (f"Its name is now {same[0]!r}." if same else "Present objectives state hard limits.")
-    )
 
 
 @cache

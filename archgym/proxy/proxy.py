@@ -19,7 +19,7 @@ from archgym.files.archive import read_archive, write_archive
 from archgym.files.json_types import typed
 from archgym.proxy.fitting import Announce, Fitted, Rows, TrainOptions, distinct_rows, fit_part
 from archgym.proxy.measures import LEVELS, errors_by_metric
-from archgym.proxy.model import recorded_kind
+from archgym.proxy.model import model_kind
 from archgym.proxy.workload_model import Part, named
 
 _HEADER = "proxy.json"
@@ -193,7 +193,7 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
     if type(about.get("distinct_rows")) is not int:
         raise ValueError("its header says nothing of rows")
     n_metrics = len(declaration.metrics)
-    model = recorded_kind(about["model"])
+    model = model_kind(about["model"])
     parts = tuple(
         Part.from_data(
             part,

@@ -19,7 +19,6 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     derived_values,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
@@ -504,8 +503,8 @@ def _source(
     name, space_name, version = recipe["simulator"], recipe["space_name"], recipe["version"]
     if name in simulator_names():
         with suppress(ArchGymError):
-            known = recorded_options(name, version, options)
-            made = make_simulator(simulator_class(name), space_name, recipe["fidelity"], known).bare
+            kind = simulator_class(name)
+            made = make_simulator(kind, space_name, recipe["fidelity"], options).bare
             workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
             reason = next(filter(None, map(made.not_compared, workloads)), "")
             known = recipe.get("files", {})

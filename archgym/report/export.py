@@ -20,7 +20,6 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
@@ -188,7 +187,6 @@ def _real(simulator: Simulator) -> Simulator:
     said = source.declaration
     space = said.space_name if source is simulator else simulator.space.name
     options = {name: value for name, value in said.options.items() if name != "proxy"}
-    options = recorded_options(said.simulator, said.version, options)
     kind = simulator_class(said.simulator)
     return make_simulator(kind, space, said.fidelity, options)
 

@@ -215,13 +215,9 @@ class TaskPlan:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
-        from archgym.evaluation.simulator import recorded_options
         from archgym.evaluation.task import Task
-        from archgym.evaluation.task_choices import TaskChoices, revision_of_id, version_of_id
+        from archgym.evaluation.task_choices import TaskChoices
 
-        options = self.options
-        if (version := version_of_id(self.id)) is not None:
-            options = recorded_options(self.simulator, version, options)
         return Task.resolve(
             TaskChoices(
                 simulator=self.simulator,
@@ -231,10 +227,9 @@ class TaskPlan:
                 minimise=self.minimise,
                 maximise=self.maximise,
                 subject_to=self.subject_to,
-                revision=revision_of_id(self.id) if self.id else None,
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
-                options=options,
+                options=self.options,
                 fixed=self.fixed,
                 values=self.values,
                 folder=folder,

@@ -51,7 +51,7 @@ def in_parts(whole: Any, length: int, rng: np.random.Generator) -> Any:
 @pytest.mark.parametrize("workload", ["cloud-1", "bursty-rw", "recorded-sort"])
 @pytest.mark.parametrize("device", ["ddr3-1600", "lpddr4-3200", "hbm2"])
 def test_dram_in_parts_equals_a_whole_run(device: str, workload: str) -> None:
-    simulator = DramSimulator(device=device, fidelity="exact", requests=3000)
+    simulator = DramSimulator(device=device, requests=3000)
     space, content = simulator.space, simulator.workload(workload)
     rng = np.random.default_rng(0)
 
@@ -276,7 +276,7 @@ def test_branch_of_the_second_controller_continues_as_its_origin_and_leaves_it_a
 
 
 def dram_run(device: str = "ddr3-1600", workload: str = "cloud-1", **settings: Any) -> DramRun:
-    simulator = DramSimulator(device=device, fidelity="exact", requests=2000)
+    simulator = DramSimulator(device=device, requests=2000)
     return DramRun(simulator, settings, simulator.workload(workload))
 
 
@@ -296,7 +296,7 @@ def test_due_latency_counts_from_when_a_request_is_due() -> None:
     # Two reads due at once; the second is sent when the first was accepted, a clock later.
     reads = np.zeros(2, dtype=bool)
     trace = Trace("two", np.array([0, 0]), reads, np.array([0, 64]), clock_mhz=800)
-    simulator = DramSimulator(fidelity="exact")
+    simulator = DramSimulator()
     run = DramRun(simulator, {"arbiter": "Fifo"}, Workload("two", trace.digest, trace))
 
     part = run.advance((run.choice({}),), 2)
@@ -315,7 +315,7 @@ def test_row_that_was_open_before_a_switch_to_closed_is_closed_first() -> None:
         np.array([0, row, 2 * row]),
         clock_mhz=800,
     )
-    simulator = DramSimulator(fidelity="exact")
+    simulator = DramSimulator()
     workload = Workload("rows", trace.digest, trace)
     run = DramRun(simulator, {"arbiter": "Fifo", "address_mapping": "row-bank-column"}, workload)
     run.advance((run.choice({"page_policy": "Open"}),), 1)

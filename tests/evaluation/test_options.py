@@ -2,7 +2,7 @@
 
 import math
 import pickle
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import pytest
 
@@ -10,7 +10,6 @@ from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.options import Option, declared, declared_options, make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
@@ -19,7 +18,6 @@ from archgym.evaluation.simulator import (
 class Timer:
     space_names = ("default", "small")
     fidelity_names = ("exact", "quick")
-    former_fidelity_names: ClassVar[tuple[str, ...]] = ()
 
     @declared
     def __init__(
@@ -104,7 +102,7 @@ def test_declared_options_tell_types_and_values() -> None:
 
 def made_with_defaults_written_out(kind: type[Simulator]) -> list[Simulator]:
     return [
-        make_simulator(kind, None, None, {option.name: option.text(option.default, option.default)})
+        make_simulator(kind, None, None, {option.name: option.text(option.default)})
         for option in declared_options(kind)
         if option.default not in ("", None)
         and (option.kind not in (int, float) or option.default >= option.option.low)
@@ -139,16 +137,10 @@ def test_every_stated_end_of_a_whole_number_is_taken(name: str) -> None:
                 assert option.parsed(str(number)) in (number, option.default), option.name
 
 
-def test_forms_of_a_number_make_one_task_and_a_recorded_text_is_kept() -> None:
+def test_forms_of_a_number_make_one_task() -> None:
     found = {Timer(scale=form).options["scale"] for form in (2.0, 2, "2", "2.0", "2e0")}
-    recorded = recorded_options("own", 1, {"scale": "2.0"})
 
     assert found == {"2"}
-    assert Timer(**recorded).options == {"scale": "2.0"}
-    assert type(Timer(**recorded).options["scale"]) is str
-    assert (
-        Timer(**pickle.loads(pickle.dumps(Timer(**recorded).arguments))).options["scale"] == "2.0"
-    )
 
 
 def test_every_number_option_has_one_text() -> None:
@@ -157,7 +149,7 @@ def test_every_number_option_has_one_text() -> None:
             if option.kind is float:
                 value = min(option.option.low + 1, option.option.high)
                 forms = (value, f"{value:.6f}0", f"{value:.8e}")
-                assert len({option.text(form, option.parsed(form)) for form in forms}) == 1
+                assert len({option.text(option.parsed(form)) for form in forms}) == 1
 
 
 def test_path_in_this_folder_is_no_known_name() -> None:

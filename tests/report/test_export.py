@@ -12,9 +12,9 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class
 from archgym.evaluation.task import Task
 from archgym.report.export import Export, export_design, export_formats
+from archgym.simulators.dram import DramSimulator
+from archgym.tables import build_table
 from tests.toys import SPACE, ToySimulator, toy_task
-
-RECORDED = Path(__file__).parents[1] / "fixtures" / "v0_1" / "tables"
 
 DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 2}
 
@@ -115,8 +115,12 @@ def test_existing_files_are_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_table_exports_as_its_simulator() -> None:
-    table = Task.make(stand_in=RECORDED / "dram-rl-stream.parquet", workload="stream")
+def test_table_exports_as_its_simulator(tmp_path: Path) -> None:
+    space = DramSimulator("archgym-2023-rl").space
+    held = dict(space.design_at(space.default_indices))
+    del held["page_policy"]
+    made = Task.make("dram", "stream", space="archgym-2023-rl", fixed=held, requests="100")
+    table = Task.make(stand_in=build_table(made, tmp_path / "t.parquet"))
 
     assert "dramsys" in export_formats(table.simulator)
 

@@ -53,7 +53,6 @@ from archgym.simulators.accelerator.mapping.space import (
     mapping_bounds,
 )
 from archgym.simulators.accelerator.metrics import (
-    FORMER_OBJECTIVES,
     METRICS,
     at_node,
     metric_values,
@@ -124,7 +123,6 @@ class AcceleratorSimulator(RowSimulator):
     table_space = "mapping-table"
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = objectives(has_precision=True)
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     # Without a limit of area the largest array wins.
     default_objective = "edp-at-eyeriss-area"
     costs = COSTS
@@ -248,7 +246,6 @@ class AcceleratorSimulator(RowSimulator):
         else:
             self.space, self.metrics = buffered_space(), BUFFERED_METRICS
             self.objectives, self.default_objective = BUFFERED_OBJECTIVES, BUFFERED_OBJECTIVE
-        self.former_objectives = {}
         self.costs, self.exports, self.relief = {}, {}, {}
         self.model_reasons = ()
         self.sub_systems = {}

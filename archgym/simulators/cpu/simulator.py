@@ -145,7 +145,6 @@ class CpuSimulator(RowSimulator):
     compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
     version = 1
     # Version 0 had area and power of arrays alone.
-    former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {0: {"node": NO_NODE}}
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.03
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
@@ -255,9 +254,6 @@ class CpuSimulator(RowSimulator):
         self._operation = None if node == NO_NODE else Operation(node)
         if node == NO_NODE:
             economic_metrics("", dies, grid, hours)
-            # Tasks of version 0 do not name the option.
-            self.version = 0
-            self.options = {name: v for name, v in self.options.items() if name != "node"}
             self.metrics, self.objectives = METRICS, OBJECTIVES
         else:
             self.metrics = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))

@@ -1,15 +1,13 @@
 """The DRAM simulator: a memory controller and its memory, cycle by cycle."""
 
-import json
 from collections.abc import Mapping
-from functools import cache, cached_property, partial
-from importlib import resources
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
@@ -33,7 +31,6 @@ from archgym.simulators.dram.kernel.mapping import (
 )
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
-    FORMER_OBJECTIVES,
     check_window,
     metrics,
     objectives,
@@ -69,14 +66,6 @@ _KERNEL_NAMES = {"bandwidth_gb_per_s": "bandwidth_gbps", "total_energy_pj": "ene
 _require = partial(require_kept, "DRAM")
 
 
-@cache
-def _fidelity_errors() -> Mapping[str, Mapping[str, float]]:
-    """Return the largest error of each metric by fidelity [%]; `exact` has none."""
-    path = resources.files("archgym.simulators.dram").joinpath("data/fidelity.json")
-    found: dict[str, dict[str, float]] = json.loads(path.read_text("utf-8"))
-    return {**found, "exact": {}}
-
-
 def device_names() -> tuple[str, ...]:
     """Return the names of all devices that ship, sorted."""
     return tuple(sorted((*dramsys_device_names(), *FAMILIES, *speed_bins())))
@@ -99,17 +88,11 @@ class DramSimulator(KitSimulator):
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.005
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "exact")
-    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast",)
-    # By metric, the largest differences of random designs: `experiments/dram_fidelity.py`.
-    metric_accuracy_percent: ClassVar[Mapping[str, Mapping[str, float]]] = _fidelity_errors()
-    accuracy_percent: ClassVar[Mapping[str, float]] = {
-        fidelity: max(by_metric.values(), default=0.0)
-        for fidelity, by_metric in _fidelity_errors().items()
-    }
+    fidelity = "exact"
+    fidelity_names: ClassVar[tuple[str, ...]] = ("exact",)
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"exact": 0.0}
     costs: Mapping[str, str] = COSTS
     relief: Mapping[str, tuple[str, ...]] = RELIEF
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     # On the bursts of `bursty-rw` requests wait for each other, and the bus has time to spare:
     # designs can halve the latency without loss of time or energy. Latency alone, or a workload
     # that saturates the bus, such as `cloud-1`, rewards designs that hold requests back.
@@ -139,7 +122,6 @@ class DramSimulator(KitSimulator):
                 takes_file=True,
             ),
         ] = DEFAULT_DEVICE,
-        fidelity: str = "auto",
         address_mapping: Annotated[
             str,
             Option(
@@ -168,18 +150,15 @@ class DramSimulator(KitSimulator):
         window_us: WindowOption = 0.0,
         sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
     ) -> None:
-        """Make the simulator of one space, device and fidelity.
+        """Make the simulator of one space and device.
 
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does.
-            `auto` takes a cheaper order where that was measured to give the same results: see
-            `is_fast_proven`.
           window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
-          UnknownNameError: There is no such space, device, fidelity or mapping.
+          UnknownNameError: There is no such space, device or mapping.
           FileFormatError: A file cannot be used.
           InvalidArgumentError: An option is outside its limits, or the device has no power.
         """
@@ -214,28 +193,12 @@ class DramSimulator(KitSimulator):
     def variant(cls, options: Mapping[str, str]) -> tuple[type[Simulator], Mapping[str, str]]:
         """Return the class that simulates a device.
 
-        Tasks that ArchGym 0.2 recorded name a `controller`, which follows from the device.
-
         Raises:
-          UnknownNameError: There is no such device or controller.
-          InvalidArgumentError: The device has another controller, or an option was removed.
+          UnknownNameError: There is no such device.
         """
-        if "extensions" in options:
-            raise InvalidArgumentError(
-                "Option `extensions` was removed, since nothing validated its refreshes. Leave it "
-                "out, or continue the study with ArchGym 0.2."
-            )
-        rest = {name: value for name, value in options.items() if name != "controller"}
-        device, named = options.get("device"), options.get("controller")
-        if named is not None and named not in _CONTROLLERS:
-            raise unknown_name("controller", named, _CONTROLLERS)
-        found = _controller_of(str(device)) if device is not None else named or _CONTROLLERS[0]
-        if named not in (None, found):
-            raise InvalidArgumentError(
-                f"Option `controller` must be left out, since device {device!r} has {found!r}; got "
-                f"{named!r}."
-            )
-        return RamulatorSimulator if found == CONTROLLER else cls, rest
+        device = str(options.get("device") or DEFAULT_DEVICE)
+        is_family = _controller_of(device) == CONTROLLER
+        return RamulatorSimulator if is_family else cls, options
 
     @property
     def capacity_bytes(self) -> int:
@@ -317,15 +280,12 @@ class DramSimulator(KitSimulator):
         # Numba takes a while to import, which listing and describing should not wait for.
         from archgym.simulators.dram.kernel.batch import simulate
 
-        is_exact = self.fidelity == "exact"
-        is_exact |= self.fidelity == "auto" and not self.is_fast_proven(workload)
-        is_exact |= len(workload.content.waits_for) > 0
-        return simulate(**self.kernel_arguments(indices, workload, without), is_exact=is_exact)
+        return simulate(**self.kernel_arguments(indices, workload, without))
 
     def kernel_arguments(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> dict[str, Any]:
-        """Return the arguments of `kernel.simulate` for designs, without the fidelity."""
+        """Return the arguments of `kernel.simulate` for designs."""
         ready = self._prepared(workload)
         controllers = self._controllers(indices)
         relieve_controllers(controllers, without)
@@ -343,21 +303,6 @@ class DramSimulator(KitSimulator):
             "waits": ready.bursts.waits if len(ready.bursts.waits) else None,
             "memory": self.device,
         }
-
-    def is_fast_proven(self, workload: Workload) -> bool:
-        """Return True if `fast` was measured to be equal to `exact` on such workloads.
-
-        They are back to back, on DDR3 of one rank with the player's clock: then requests hardly
-        arrive at the time of another event of which `fast` takes the order otherwise. All random
-        designs and all but one of some 4,000 recorded runs were equal; it differed by 0.009 %.
-        """
-        bursts = self._prepared(workload).bursts
-        return (
-            self.device.standard == "DDR3"
-            and self.device.n_ranks == 1
-            and self.device.clock_ps == bursts.period_ps
-            and bursts.are_back_to_back
-        )
 
     def _prepared(self, workload: Workload) -> Prepared:
         return prepared(workload.content, self.device, self._mapping, self._wraps)

@@ -39,7 +39,6 @@ from archgym.simulators.translation.machine import (
     on_core,
 )
 from archgym.simulators.translation.metrics import (
-    FORMER_OBJECTIVES,
     METRICS,
     OBJECTIVES,
     check_counters,
@@ -88,7 +87,6 @@ class TranslationSimulator(KitSimulator):
     table_space = "tabulated"
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     costs = COSTS
 
     sub_systems = GROUPS

@@ -87,7 +87,6 @@ def recorded(ticks: list[int], waits: list[tuple[int, int]], **settings: Any) ->
         player_clock_ps=memory.clock_ps,
         is_relative=is_relative,
         device=tables(memory),
-        is_exact=True,
         waits=np.array(waits),
     )
 

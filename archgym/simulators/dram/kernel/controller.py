@@ -1,6 +1,6 @@
 """The controller step: request buffer, schedulers, bank machines, command multiplexer, issue.
 
-Both kernels (`exact.py`, exact in every event, and `fast.py`) drive these functions. A
+`run.py` drives these functions. A
 step is: accept a waiting request if there is space, then `step`, which lets the managers choose,
 selects one command, issues it if its time has come, and prepares what follows.
 
@@ -521,7 +521,7 @@ def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: i
     turns = s.last_is_write != is_write
     s.last_is_write = is_write
 
-    if not s.incoming_is_late and can_accept(s, now):
+    if can_accept(s, now):
         accept(s, d, requests, now)
     s.n_payloads[rank] -= 1
     start_bank(s, d, requests, bank)

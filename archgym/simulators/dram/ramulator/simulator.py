@@ -17,7 +17,6 @@ from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
-    FORMER_OBJECTIVES,
     PJ_PER_BIT,
     check_window,
     family_metrics,
@@ -122,17 +121,15 @@ class RamulatorSimulator(RowSimulator):
     name = "dram"
     compared = "equal to Ramulator 2.1 in every command; not compared with silicon"
     version = 1  # the first tick decides the write mode of idle channels
-    # The model takes every event in order: there is nothing to choose.
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto",)
-    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"auto": 0.0, "fast": 0.0, "exact": 0.0}
+    fidelity = "exact"
+    fidelity_names: ClassVar[tuple[str, ...]] = ("exact",)
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"exact": 0.0}
     costs: Mapping[str, str] = COSTS
     relief: Mapping[str, tuple[str, ...]] = {
         "rows": ("address_mapping", "scheduler"),
         "activation-rate": ("address_mapping", "scheduler"),
         "turnaround": ("scheduler",),
     }
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     default_objective = "balanced"
     default_workload = "kv-cache-gather"
     exports: Mapping[str, str] = {
@@ -156,7 +153,6 @@ class RamulatorSimulator(RowSimulator):
                 takes_file=True,
             ),
         ] = DEFAULT_FAMILY,
-        fidelity: str = "auto",
         requests: Annotated[
             int,
             Option(
@@ -173,17 +169,16 @@ class RamulatorSimulator(RowSimulator):
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          fidelity: `auto`; the model is exact.
           window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
-          UnknownNameError: There is no such space, device or fidelity.
+          UnknownNameError: There is no such space or device.
           FileFormatError: The file cannot be used.
           InvalidArgumentError: An option is outside its limits, or the device has no power.
         """
         self._n_requests = requests
         self.made, self.device = _load(device)
-        self.options = {**self.options, **_recorded_options(self.device)}
+        self.options = {**self.options, "device": self.device}
         self.space = family_space(self.made)
         is_powered = has_energy(self.made)
         self.metrics: tuple[MetricSpec, ...] = family_metrics(
@@ -423,14 +418,3 @@ def _load(device: str) -> tuple[Standard, str]:
         return with_speed_bin(*speed_bins()[device]), device
     made = load_standard(device.partition("#")[0])
     return made, cite_file(device)[1]
-
-
-def _recorded_options(device: str) -> dict[str, str]:
-    """Return the options that identify a device in a task.
-
-    Families and files keep the option `controller`, which ArchGym 0.2 recorded.
-    """
-    if device in speed_bins():
-        return {"device": device}
-    named = {} if device == DEFAULT_FAMILY else {"device": device}
-    return {"controller": CONTROLLER, **named}
