@@ -157,7 +157,7 @@ def report_mappings(n: int) -> None:
 def report_networks(n: int) -> None:
     """Seconds a network with the mapper inside, nothing remembered."""
     print(f"{'network':24}{'fidelity':10}{'shapes':>8}{'s/design':>10}{'designs/s':>10}")
-    for fidelity in AcceleratorSimulator.fidelity_names:
+    for fidelity in AcceleratorSimulator.spec.fidelity_names:
         simulator = AcceleratorSimulator(fidelity=fidelity)
         for name in ("resnet-18", "resnet-50", "mobilenet-v2", "bert-base", "llama-decode"):
             # Other designs each time, so that nothing is remembered.

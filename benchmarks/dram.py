@@ -14,6 +14,7 @@ from os import environ
 
 import numpy as np
 
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import Simulator
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.kernel.bursts import prepared
@@ -66,7 +67,7 @@ def report_ramulator(n_designs: int) -> None:
             start = time.process_time()
             found = simulator.evaluate_batch(indices, workload)
             seconds = time.process_time() - start
-            n_bursts = int(simulator.describe_workload(workload)["bursts"][0])
+            n_bursts = int(facts_about(simulator, workload)["bursts"][0])
             n_built = int((found.reason == 0).sum())
             speeds.append(n_built * n_bursts / seconds)
             each = 1e3 * seconds / len(indices)

@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.formats.trace import Trace
@@ -81,7 +82,7 @@ def measure(simulator: DramSimulator, n_designs: int, repeats: int) -> tuple[lis
             outputs = simulator.outputs(indices, workload)
             seconds = min(seconds, time.process_time() - start)
         checksum = zlib.crc32(np.ascontiguousarray(outputs).tobytes(), checksum)
-        n_bursts = int(simulator.describe_workload(workload)["bursts"][0])
+        n_bursts = int(facts_about(simulator, workload)["bursts"][0])
         times.append(1e3 * seconds / n_designs / n_bursts * 1e4)
     return times, checksum
 

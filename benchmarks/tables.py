@@ -8,12 +8,13 @@ simulating them takes minutes; ``python benchmarks/tables.py TABLE`` measures on
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from archgym.envs import DesignVectorEnv
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, default_workload
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
 from archgym.tables import TableSimulator, build_table
@@ -25,14 +26,9 @@ N_ENVS = 4096
 class MadeUp(Simulator):
     """Designs and metrics of the DRAM simulator, with numbers at once."""
 
-    name = "dram"
-    version = 0
-
     def __init__(self) -> None:
         real = DramSimulator("archgym-2023")
-        self.space, self.metrics = real.space, real.metrics
-        self.objectives, self.default_objective = real.objectives, real.default_objective
-        self.default_workload = "made-up"
+        self.spec = replace(real.spec, version=0, default_workload="made-up", options={})
         self._weights = np.random.default_rng(0).random(
             (self.space.n_parameters, len(self.metrics))
         )
@@ -65,7 +61,7 @@ def measure_build(out: Path) -> None:
 
 def measure_lookups(table: TableSimulator, batch: int) -> None:
     """Look designs up that are drawn from all combinations."""
-    workload = table.workload(table.default_workload)
+    workload = table.workload(default_workload(table))
     rng = np.random.default_rng(0)
     drawn = rng.integers(table.space.sizes, size=(N_LOOKUPS, table.space.n_parameters))
     started = time.process_time()
@@ -106,7 +102,7 @@ def main() -> None:
         table = TableSimulator(path)
         opened = time.process_time()
         table.evaluate_batch(
-            table.space.default_indices[None, :], table.workload(table.default_workload)
+            table.space.default_indices[None, :], table.workload(default_workload(table))
         )
         read = time.process_time()
         print(f"open: {opened - started:.3f} s of CPU; first look-up: {read - opened:.3f} s")

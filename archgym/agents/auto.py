@@ -253,7 +253,7 @@ class AutoAgent(Agent):
         self._few.begin(task)
         if self._island is not None:
             self._island.begin(task)
-        self._evaluation_s = task.simulator.evaluation_s * len(task.workloads)
+        self._evaluation_s = task.simulator.spec.evaluation_s * len(task.workloads)
         asked: deque[_Ask] = deque()
         methods = self._methods()
         while True:
@@ -322,7 +322,7 @@ class AutoAgent(Agent):
     @classmethod
     def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
         """Return one design in flight for each worker, or half the time where they are cheap."""
-        if task.simulator.evaluation_s * len(task.workloads) < _CHEAP_S:
+        if task.simulator.spec.evaluation_s * len(task.workloads) < _CHEAP_S:
             return {"thinking": 0.5, "polish": _POLISH}
         return {"island": "few", "polish": _POLISH, **FewAgent.suited(task, workers)}
 

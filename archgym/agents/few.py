@@ -121,7 +121,7 @@ class FewAgent(Agent):
     @classmethod
     def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
         """Return one design in flight for each worker, where an evaluation takes long."""
-        is_slow = task.simulator.evaluation_s * len(task.workloads) >= _SLOW_S
+        is_slow = task.simulator.spec.evaluation_s * len(task.workloads) >= _SLOW_S
         return {"batch_size": min(workers, _MOST_SUITED)} if is_slow and workers > 1 else {}
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:

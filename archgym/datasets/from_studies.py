@@ -11,6 +11,7 @@ from archgym.checks import check_line
 from archgym.datasets.columns import Columns, DesignIds, is_listed
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_from_json
 from archgym.evaluation.options import make_simulator
@@ -305,7 +306,7 @@ def _described(simulator: Simulator, facts: WorkloadFacts) -> WorkloadFacts:
     try:
         workload = simulator.workload(facts.source or facts.name)
         if workload.digest == facts.digest:
-            return replace(facts, facts=dict(simulator.describe_workload(workload)))
+            return replace(facts, facts=dict(facts_about(simulator, workload)))
     except ArchGymError:
         pass
     return facts

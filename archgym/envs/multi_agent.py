@@ -30,7 +30,7 @@ def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str
     Args:
       task: Task with the parameters.
       groups: "parameter": an agent for each parameter that has more than one value, named as it;
-        "subsystem": one for each of `Simulator.groups`; or names of agents with their parameters.
+        "subsystem": one for each of `spec.groups`; or names of agents with their parameters.
 
     Raises:
       InvalidArgumentError: The groups leave out a parameter or name one twice, or name what is no
@@ -52,13 +52,13 @@ def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str
         return agents
     if groups == "subsystem":
         simulator = task.simulator
-        if not simulator.groups:
+        if not simulator.spec.groups:
             raise InvalidArgumentError(
                 f'Simulator {simulator.name!r} must declare sub-systems for groups="subsystem"; '
                 "it declares none. Give a mapping from agents to their parameters, or use "
                 'groups="parameter".'
             )
-        return _partition(simulator.groups, space.names, f"`groups` of {simulator.name!r}")
+        return _partition(simulator.spec.groups, space.names, f"`groups` of {simulator.name!r}")
     raise InvalidArgumentError(
         '`groups` must be "parameter", "subsystem", or a mapping from agents to their parameters; '
         f"got {groups!r}."

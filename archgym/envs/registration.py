@@ -43,7 +43,7 @@ def environment_ids() -> dict[str, str]:
     found = {}
     for name in simulator_names():
         try:
-            found[environment_id(name, simulator_class(name).version)] = name
+            found[environment_id(name, simulator_class(name).spec.version)] = name
         except (ArchGymError, ImportError) as error:
             # Another package's simulator that is broken must not break `import gymnasium`.
             logging.getLogger(__name__).warning("Simulator %r has no environment: %s", name, error)
@@ -122,7 +122,8 @@ def _check_arguments(simulator: str, choices: "dict[str, Any]") -> None:
     """
     import inspect
 
-    from archgym.evaluation.simulator import option_names, simulator_class, simulator_names
+    from archgym.evaluation.capabilities import option_names
+    from archgym.evaluation.simulator import simulator_class, simulator_names
     from archgym.evaluation.task import Task
 
     if "stand_in" in choices and simulator not in simulator_names():

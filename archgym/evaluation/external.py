@@ -17,7 +17,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, final
 
@@ -32,7 +32,7 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.metrics import given_names, mean_of_runs, with_standard_errors
-from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload, check_values
 from archgym.files.storage import open_file, scratch_folder, storage_errors
 from archgym.runtime.watchdog import Watchdog, kill_marked, mark
 from archgym.spaces.design import Design
@@ -64,7 +64,7 @@ class Infeasible:
 class ExternalSimulator(Simulator):
     """A simulator that runs a command-line program once for each design and workload.
 
-    Implementations give the attributes of `Simulator`, and `workloads`, `command` and `parse`. A
+    Implementations give `spec`, `workloads`, `command` and `parse`. A
     run has a process group and an empty temporary folder of its own, and does not outlive the
     process that started it, not even where that is killed by SIGKILL. One that ends with an exit
     code, takes too long, prints too much or prints what `parse` cannot read is a failure of that
@@ -74,15 +74,17 @@ class ExternalSimulator(Simulator):
       >>> import sys
       >>> from archgym.evaluation.metrics import MetricSpec
       >>> from archgym.evaluation.objective import Objective, Term
+      >>> from archgym.evaluation.spec import SimulatorSpec
       >>> from archgym.spaces.parameter import Integer
       >>> from archgym.spaces.space import DesignSpace
       >>> class SumSimulator(ExternalSimulator):
-      ...     name = "sum"
-      ...     version = 0
-      ...     space = DesignSpace("default", [Integer(name="terms", low=1, high=9)])
-      ...     metrics = (MetricSpec("time_ns", "ns", "minimise", 0.1, "Time of the sum."),)
-      ...     objectives = {"fast": Objective("fast", (Term("time_ns", "minimise"),))}
-      ...     default_objective = "fast"
+      ...     spec = SimulatorSpec(
+      ...         name="sum",
+      ...         space=DesignSpace("default", [Integer(name="terms", low=1, high=9)]),
+      ...         metrics=(MetricSpec("time_ns", "ns", "minimise", 0.1, "Time of the sum."),),
+      ...         objectives={"fast": Objective("fast", (Term("time_ns", "minimise"),))},
+      ...         default_objective="fast",
+      ...     )
       ...     workloads = {"short": "2.5"}
       ...
       ...     def command(self, design, workload):
@@ -110,14 +112,15 @@ class ExternalSimulator(Simulator):
     repeats: ClassVar[int] = 1
     """Runs of each design. Of several, metrics are means, and `NAME_standard_error` metrics, which
     `archgym decide` uses, are added."""
-    is_measured: ClassVar[bool] = True
     output_file: ClassVar[str | None] = None
     """File in the run's folder that `parse` gets; None for what the program prints."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if check_whole("repeats", cls.repeats, 1) > 1 and isinstance(cls.metrics, tuple):
-            cls.metrics = with_standard_errors(cls.metrics, cls.repeats)
+        metrics = cls.spec.metrics
+        if check_whole("repeats", cls.repeats, 1) > 1:
+            metrics = with_standard_errors(metrics, cls.repeats)
+        cls.spec = replace(cls.spec, metrics=metrics, is_measured=True)
 
     @abstractmethod
     def command(self, design: Design, workload: Workload) -> Sequence[str]:
@@ -131,11 +134,6 @@ class ExternalSimulator(Simulator):
     @abstractmethod
     def parse(self, output: str, design: Design) -> Mapping[str, float] | Infeasible:
         """Return every metric by name, or why the design cannot be built."""
-
-    @property
-    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
-        """The first of `workloads`."""
-        return next(iter(self.workloads))
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the names in `workloads`."""
@@ -181,7 +179,7 @@ class ExternalSimulator(Simulator):
                         runs.append(self._numbers(result))
                 if not reason[row]:
                     values[row] = mean_of_runs(runs, self.metrics)
-                    self.check(values[row][None, :], workload)
+                    check_values(self, values[row][None, :], workload)
             except SimulatorError as error:
                 reason[row] = FAILED
                 failures[row] = str(error)
@@ -209,12 +207,12 @@ class ExternalSimulator(Simulator):
             ) from error
 
     def _reason(self, result: Infeasible) -> int:
-        if result.reason not in self.model_reasons:
+        if result.reason not in self.spec.model_reasons:
             raise SimulatorError(
-                f"`parse` must give one of `model_reasons`, {self.model_reasons!r}; "
+                f"`parse` must give one of `model_reasons`, {self.spec.model_reasons!r}; "
                 f"got {result.reason!r}."
             )
-        return self.reasons.index(result.reason, 1)
+        return self.spec.reasons.index(result.reason, 1)
 
     def _numbers(self, result: Any) -> np.ndarray:
         if not isinstance(result, Mapping):

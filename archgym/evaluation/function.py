@@ -13,9 +13,10 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 
@@ -43,6 +44,7 @@ from archgym.evaluation.simulator import (
     check_declared,
     simulator_names,
 )
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
@@ -126,17 +128,24 @@ def is_of_function(recipe: Mapping[str, Any]) -> bool:
 class _Declared(Simulator):
     """A simulator of one space and one workload, declared by arguments."""
 
-    default_workload = _WORKLOAD
-
     def __init__(
-        self, name: str, space: DesignSpace | Sequence[Parameter], metrics: MetricGoals, code: str
+        self,
+        name: str,
+        space: DesignSpace | Sequence[Parameter],
+        metrics: MetricGoals,
+        code: str,
+        **further: Any,
     ) -> None:
-        self.name = name
-        self.space = space if isinstance(space, DesignSpace) else _space(space)
-        self.metrics = metric_specs(metrics)
+        self.spec = SimulatorSpec(
+            name=name,
+            space=space if isinstance(space, DesignSpace) else _space(space),
+            metrics=metric_specs(metrics),
+            default_workload=_WORKLOAD,
+            **further,
+        )
         check_declared(self)
-        self.objectives = usual_objectives(self.metrics)
-        self.default_objective = next(iter(self.objectives))
+        aims = usual_objectives(self.metrics)
+        self.spec = replace(self.spec, objectives=aims, default_objective=next(iter(aims)))
         self._digest = hashlib.sha256(code.encode()).hexdigest()
 
     def workload_names(self) -> tuple[str, ...]:
@@ -173,9 +182,6 @@ class FunctionSimulator(_Declared):
       Metrics(latency_ns=4)
     """
 
-    holds_interpreter: ClassVar[bool] = True
-    is_measured: ClassVar[bool] = True
-
     def __init__(
         self,
         function: Callable[..., _Result],
@@ -203,17 +209,19 @@ class FunctionSimulator(_Declared):
             raise InvalidArgumentError(
                 f"A simulator needs a function of a design; got {function!r}."
             )
+        if isinstance(reasons, str):
+            raise InvalidArgumentError(f"`reasons` must be a list of texts; got {reasons!r}.")
         self.repeats = check_whole("repeats", repeats, 1)
         super().__init__(
             str(getattr(function, "__name__", type(function).__name__)).strip("<>"),
             space,
             with_standard_errors(metric_specs(metrics), repeats),
             code_of(function) + (f"\n{repeats} calls" if repeats > 1 else ""),
+            version=check_whole("version", version, 0),
+            model_reasons=tuple(reasons),
+            holds_interpreter=True,
+            is_measured=True,
         )
-        self.version = check_whole("version", version, 0)
-        if isinstance(reasons, str):
-            raise InvalidArgumentError(f"`reasons` must be a list of texts; got {reasons!r}.")
-        self.model_reasons = tuple(reasons)
         self._function = function
         update_wrapper(self, function)
 
@@ -230,12 +238,12 @@ class FunctionSimulator(_Declared):
 
         # The source may not be there where it is unpickled, so the digest goes with it.
         content = cloudpickle.dumps((self._function, self._digest))
-        told = (self.space, self.metrics, self.model_reasons, self.version, self.repeats)
+        told = (self.space, self.metrics, self.spec.model_reasons, self.version, self.repeats)
         return _unpickled, (content, *told)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Call the function for one design after the other."""
-        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        values = np.full((len(indices), len(self.spec.simulated_metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         failures: dict[int, str] = {}
         for row, design in enumerate(self.space.designs(indices)):
@@ -248,7 +256,7 @@ class FunctionSimulator(_Declared):
                     else:
                         runs.append(self._numbers(result))
                 if not reason[row]:
-                    values[row] = mean_of_runs(runs, self.simulated_metrics)
+                    values[row] = mean_of_runs(runs, self.spec.simulated_metrics)
             except SimulatorError as error:
                 reason[row] = FAILED
                 failures[row] = str(error)
@@ -270,12 +278,12 @@ class FunctionSimulator(_Declared):
             ) from error
 
     def _reason(self, result: Infeasible) -> int:
-        if result.reason not in self.model_reasons:
+        if result.reason not in self.spec.model_reasons:
             raise SimulatorError(
-                f"`{self.name}` must give one of its `reasons`, {list(self.model_reasons)!r}; got "
-                f"{result.reason!r}. Add it to the decorator's `reasons`."
+                f"`{self.name}` must give one of its `reasons`, {list(self.spec.model_reasons)!r}; "
+                f"got {result.reason!r}. Add it to the decorator's `reasons`."
             )
-        return self.reasons.index(result.reason, 1)
+        return self.spec.reasons.index(result.reason, 1)
 
     def _numbers(self, result: Any) -> np.ndarray:
         if not isinstance(result, Mapping):
@@ -284,7 +292,7 @@ class FunctionSimulator(_Declared):
                 f"`{self.name}` must return its metrics as a mapping of names to numbers; got "
                 f"{shown}"
             )
-        names = given_names(self.simulated_metrics, self.repeats)
+        names = given_names(self.spec.simulated_metrics, self.repeats)
         missing = [name for name in names if name not in result]
         extra = [str(name) for name in result if name not in names]
         if missing or extra:
@@ -293,7 +301,7 @@ class FunctionSimulator(_Declared):
             raise SimulatorError(
                 f"`{self.name}` must return exactly its metrics, {', '.join(names)}; {text}."
             )
-        specs = {spec.name: spec for spec in self.simulated_metrics}
+        specs = {spec.name: spec for spec in self.spec.simulated_metrics}
         return np.array([self._number(specs[name], result[name]) for name in names])
 
     def _number(self, spec: MetricSpec, value: Any) -> float:
@@ -331,8 +339,6 @@ class OutsideSimulator(_Declared):
       'fpga/default/default/minimise:time_ms-v0'
     """
 
-    version = 0
-
     def __init__(
         self,
         name: str,
@@ -354,9 +360,9 @@ class OutsideSimulator(_Declared):
         Raises:
           InvalidArgumentError: A metric of the default design is missing or not finite.
         """
-        super().__init__(name, space, metrics, repr(sorted(default.items())))
-        self.model_reasons = tuple(reasons)
-        names = [spec.name for spec in self.simulated_metrics]
+        code = repr(sorted(default.items()))
+        super().__init__(name, space, metrics, code, model_reasons=tuple(reasons))
+        names = [spec.name for spec in self.spec.simulated_metrics]
         if sorted(default) != sorted(names) or not all(map(_is_finite, default.values())):
             raise InvalidArgumentError(
                 f"`default` must give the default design's {', '.join(names)} as finite numbers; "

@@ -12,6 +12,7 @@ import numpy as np
 
 from archgym.checks import check_mapping
 from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, check_known
+from archgym.evaluation.capabilities import Confident, fitted
 from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
@@ -20,7 +21,7 @@ from archgym.evaluation.objective import (
     objective_from_json,
     weight_text,
 )
-from archgym.evaluation.restriction import split_space
+from archgym.evaluation.restriction import held_values, split_space, unrestricted
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
@@ -265,7 +266,7 @@ class Task:
         The version is the simulator's.
         """
         options = dict(sorted(self.simulator.options.items()))
-        if self.simulator.fidelity != self.simulator.default_fidelity:
+        if self.simulator.fidelity != self.simulator.spec.default_fidelity:
             options["fidelity"] = self.simulator.fidelity
         choices = ",".join(f"{name}={value}" for name, value in options.items())
         simulator = self.simulator.name + (f"[{choices}]" if choices else "")
@@ -385,13 +386,13 @@ class Task:
             ],
             "objective": self.objective.to_json(),
             "metrics": [spec.to_json() for spec in self.metrics],
-            "reasons": list(self.simulator.reasons),
+            "reasons": list(self.simulator.spec.reasons),
             "reference": self.reference.tolist(),
         }
         if files := self._files():
             # Not its identity: they say which file has changed.
             data["files"] = files
-        source = self.simulator.unrestricted
+        source = unrestricted(self.simulator)
         if isinstance(source, StandIn):
             # Where its numbers came from, which is not part of what it is.
             data["stand_in"] = {
@@ -399,8 +400,8 @@ class Task:
                 "path": str(source.path),
                 "digest": source.digest,
             }
-        if source.bare is not source:
-            measured: Path | None = getattr(source, "path")  # noqa: B009 - the class is above
+        if isinstance(source, Confident):
+            measured = source.path
             data["measured"] = None if measured is None else str(measured)
         return data
 
@@ -435,11 +436,11 @@ class Task:
                 space_of = space if "{" in space else None
                 task = cls.make(simulator, sources, objective, space_of, stand_in=stand_in)
             elif simulator is not None:
-                held = {} if simulator.unrestricted is not simulator else split_space(space)[1]
+                held = {} if held_values(simulator) else split_space(space)[1]
                 plain = TaskChoices(
                     simulator=simulator, workload=sources, objective=objective, values=held
                 )
-                is_plain = simulator.unrestricted.bare is simulator.unrestricted
+                is_plain = not isinstance(unrestricted(simulator), Confident)
                 task = cls.resolve(
                     plain.calibrated_as(data) if is_plain else plain, reference=data["reference"]
                 )
@@ -482,7 +483,7 @@ class Task:
         try:
             return cls.resolve(choices.calibrated_as(data), reference=data["reference"])
         except (UnknownNameError, InvalidArgumentError):
-            known = simulator_class(name).version
+            known = simulator_class(name).spec.version
             if data["version"] == known:
                 raise
             raise InvalidArgumentError(
@@ -507,7 +508,7 @@ class Task:
             return self
         task = self.recording(names)
         reference = np.array(data["reference"], dtype=np.float64)
-        if not self.simulator.is_measured or reference.shape != task.reference.shape:
+        if not self.simulator.spec.is_measured or reference.shape != task.reference.shape:
             return task
         reference.flags.writeable = False
         return replace(task, reference=reference)
@@ -528,7 +529,7 @@ class Task:
             "objective": self.objective.to_json()["terms"],
             **({"limits": [str(limit) for limit in self.limits]} if self.limits else {}),
             "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
-            **({} if self.simulator.is_measured else {"reference": reference.tolist()}),
+            **({} if self.simulator.spec.is_measured else {"reference": reference.tolist()}),
         }
 
     def _files(self) -> dict[str, str]:
@@ -611,17 +612,17 @@ class _Parts:
     def fitted(self) -> tuple[Simulator, np.ndarray]:
         """The simulator with its default design fitted to the workloads, and its metrics."""
         with choosing("workload"):
-            made = self.whole.fitted_to([weighted.workload for weighted in self.workloads])
+            made = fitted(self.whole, [weighted.workload for weighted in self.workloads])
             return made, _reference(made, self.workloads)
 
     def recorded(self, reference: Sequence[Any]) -> tuple[Simulator, np.ndarray]:
         """Return `fitted` with the recorded metrics, if these are a measurement of this size."""
         default = np.array(reference, dtype=np.float64)
         shape = len(self.workloads), len(self.whole.metrics)
-        if not self.whole.is_measured or default.shape != shape:
+        if not self.whole.spec.is_measured or default.shape != shape:
             return self.fitted
         default.flags.writeable = False
-        return self.whole.fitted_to([w.workload for w in self.workloads]), default
+        return fitted(self.whole, [w.workload for w in self.workloads]), default
 
 
 def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
@@ -661,9 +662,9 @@ def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> n
         result = simulator.evaluate_batch(default, weighted.workload)
         reason = int(result.reason[0])
         if reason != FEASIBLE:
-            why = result.failures[0] if reason == FAILED else simulator.reasons[reason]
+            why = result.failures[0] if reason == FAILED else simulator.spec.reasons[reason]
             why = why.removesuffix(".")
-            held = getattr(simulator, "held", {})
+            held = held_values(simulator)
             values = f"other values of {', '.join(held)}, " if held else ""
             raise SimulatorError(
                 f"The default design of space {simulator.space.name!r} must run on workload "

@@ -18,6 +18,7 @@ from archgym.errors import (
     UnknownNameError,
     unknown_name,
 )
+from archgym.evaluation.capabilities import Confident
 from archgym.evaluation.limits import Limit, check_limits, listed_texts, parse_limits, split_limits
 from archgym.evaluation.objective import (
     Objective,
@@ -27,11 +28,12 @@ from archgym.evaluation.objective import (
     with_limits,
 )
 from archgym.evaluation.options import declared_options, make_simulator
-from archgym.evaluation.restriction import hold, restrict, split_space
+from archgym.evaluation.restriction import hold, restrict, split_space, unrestricted
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
     check_declared,
+    default_workload,
     simulator_class,
     simulator_names,
 )
@@ -258,8 +260,8 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
     if measured is None and digest is None and confidence == 0.5:
         return whole
     with choosing("measured"):
-        bare = whole.unrestricted
-        if isinstance(bare, StandIn):
+        source = unrestricted(whole)
+        if isinstance(source, StandIn):
             raise InvalidArgumentError(
                 "`measured` and `confidence` need the simulator itself; got a table or a proxy. "
                 "Leave them out."
@@ -273,8 +275,8 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
             path = choices.resolved_path(str(check_path("measured", measured)))
         # The core does not know how errors are modelled.
         module = importlib.import_module("archgym.measurements.calibrated")
-        made: Simulator = module.CalibratedSimulator(bare, path, confidence, digest)
-    return made if bare is whole else restrict(made, split_space(whole.space.name)[1])
+        made: Simulator = module.CalibratedSimulator(source, path, confidence, digest)
+    return made if source is whole else restrict(made, split_space(whole.space.name)[1])
 
 
 def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
@@ -290,7 +292,10 @@ def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
         return choices
     asked = replace(choices, simulator=choices.simulator or declared.simulator, stand_in=None)
     asked = replace(asked, measured=None, confidence=None, measured_digest=None)
-    if isinstance(asked.simulator, str) and whole in simulator_class(asked.simulator).space_names:
+    if (
+        isinstance(asked.simulator, str)
+        and whole in simulator_class(asked.simulator).spec.space_names
+    ):
         asked = replace(asked, space=choices.space or whole)
     space = resolve_simulator(asked)[1]
     if choices.space is None and space != declared.space_name:
@@ -322,7 +327,7 @@ def _resolve_whole(choices: TaskChoices) -> tuple[Simulator, str]:
     with choosing("options"):
         made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
         check_declared(made)
-    return made, made.space.name if held else space or made.space_names[0]
+    return made, made.space.name if held else space or made.spec.space_names[0]
 
 
 def _resolve_stand_in(choices: TaskChoices, path: str | Path) -> tuple[Simulator, str]:
@@ -394,7 +399,7 @@ def resolve_workloads(simulator: Simulator, choices: TaskChoices) -> tuple[Weigh
 def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkload, ...]:
     workload = choices.workload
     if workload is None:
-        workload = simulator.default_workload
+        workload = default_workload(simulator)
     if isinstance(workload, str | Path):
         workload = [workload]
     if isinstance(workload, Mapping):
@@ -416,7 +421,7 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
             f"got {dict(pairs)!r}."
         )
     shipped = simulator.workload_names()
-    is_stand_in = isinstance(simulator.unrestricted, StandIn)
+    is_stand_in = isinstance(unrestricted(simulator), StandIn)
     unknown = [] if is_stand_in else [n for n in names if n not in shipped]
     for name in unknown:
         if _FILE_LABEL.fullmatch(name) and not Path(choices.resolved_path(name)).exists():
@@ -478,9 +483,9 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
             objective = subject_to(objective, limits, metrics)
         is_own = choices.minimise is not None or choices.maximise is not None
         objective = _with_limits_of(simulator, objective, is_own)
-        confident = getattr(simulator.unrestricted, "with_confidence", None)
-        if confident is not None:
-            objective = confident(objective)
+        source = unrestricted(simulator)
+        if isinstance(source, Confident):
+            objective = source.with_confidence(objective)
         check_limits(objective.limits, metrics)
     return objective
 
@@ -491,7 +496,7 @@ def _telling_where_metrics_are(simulator: Simulator) -> Iterator[None]:
     try:
         yield
     except UnknownNameError as error:
-        choice = _choice_with_metric(simulator.unrestricted, error.name)
+        choice = _choice_with_metric(unrestricted(simulator), error.name)
         if choice:
             told = UnknownNameError(
                 f"Metric {error.name!r} needs another space or option, such as {choice}."
@@ -504,7 +509,7 @@ def _telling_where_metrics_are(simulator: Simulator) -> Iterator[None]:
 def _choice_with_metric(simulator: Simulator, name: str) -> str:
     """Return the space, or the value of one option, with which a simulator has a metric."""
     kind, present, options = type(simulator), simulator.space.name, simulator.options
-    tried = [(f"--space {space}", space, options) for space in kind.space_names]
+    tried = [(f"--space {space}", space, options) for space in simulator.spec.space_names]
     tried += [
         (f"--option {option.name}={value}", present, {**options, option.name: str(value)})
         for option in declared_options(kind)
@@ -527,8 +532,8 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
       objective: Objective with the limits that were asked for.
       is_own: True if it is made of metrics.
     """
-    given, physical = objective.limits, simulator.physical_limits
-    for limit in (*physical, *simulator.usual_limits):
+    given, physical = objective.limits, simulator.spec.physical_limits
+    for limit in (*physical, *simulator.spec.usual_limits):
         if not isinstance(limit, Limit):
             raise InvalidArgumentError(
                 f"`physical_limits` and `usual_limits` of simulator {simulator.name!r} must hold "
@@ -541,10 +546,10 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
     missing = [limit for limit in physical if not limit.holds_in(kept)]
     if is_own:
         named = {limit.metric for limit in given}
-        missing += [limit for limit in simulator.usual_limits if limit.metric not in named]
+        missing += [limit for limit in simulator.spec.usual_limits if limit.metric not in named]
     if not (missing or looser):
         return objective
-    usual = simulator.objectives.get(objective.name.partition("[")[0])
+    usual = simulator.spec.objectives.get(objective.name.partition("[")[0])
     if usual is not None and not missing and usual.limits == tuple(kept):
         return usual
     return with_limits(objective, [*kept, *missing], simulator.metrics)
@@ -557,7 +562,7 @@ def _names(choices: TaskChoices, name: str) -> list[str]:
 
 def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
     if objective is None:
-        objective = simulator.default_objective
+        objective = simulator.spec.default_objective
         if not objective:
             raise InvalidArgumentError(
                 f"Simulator {simulator.name!r} has no default objective. Give `minimise`, "
@@ -570,11 +575,11 @@ def _objective(simulator: Simulator, objective: str | Objective | None) -> Objec
             return subject_to(base_objective, limits.removesuffix("]"), simulator.metrics)
         if objective.startswith(_TEXTS):
             return parse_objective(objective, simulator.metrics)
-        if objective in simulator.objectives:
-            return simulator.objectives[objective]
+        if objective in simulator.spec.objectives:
+            return simulator.spec.objectives[objective]
         options = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
         kind = f"objective with {options}:" if options else "objective"
-        raise unknown_name(kind, objective, simulator.objectives)
+        raise unknown_name(kind, objective, simulator.spec.objectives)
     if not isinstance(objective, Objective):
         raise InvalidArgumentError(
             "`objective` must be a name, text such as 'target:total_time_ns<=90000' or an "
@@ -585,7 +590,7 @@ def _objective(simulator: Simulator, objective: str | Objective | None) -> Objec
         if term.metric not in known:
             raise unknown_name("metric", term.metric, known)
     name = objective.name.partition("[")[0]
-    named = simulator.objectives.get(name)
+    named = simulator.spec.objectives.get(name)
     if name.startswith(_TEXTS):
         named = parse_objective(name, simulator.metrics)
     is_other = named is not None and named.terms != objective.terms

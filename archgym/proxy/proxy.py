@@ -17,6 +17,7 @@ from archgym.errors import (
     UnknownNameError,
     check_known,
 )
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.specification import Declaration, WorkloadFacts
@@ -328,7 +329,6 @@ class ProxySimulator(StandIn):
     """
 
     kind = "proxy"
-    evaluation_s = 3e-4
 
     def __init__(self, path: str | Path) -> None:
         """Open the proxy in a file.
@@ -340,9 +340,13 @@ class ProxySimulator(StandIn):
         self.proxy = Proxy.load(path)
         digest = self.proxy.digest
         super().__init__(
-            self.proxy.declaration, Path(path), digest, {PROXY_OPTION: digest[:_OPTION_DIGITS]}
+            self.proxy.declaration,
+            Path(path),
+            digest,
+            {PROXY_OPTION: digest[:_OPTION_DIGITS]},
+            model_reasons=(*self.proxy.declaration.model_reasons, _NOT_EXPECTED),
+            evaluation_s=3e-4,
         )
-        self.model_reasons = (*self.declaration.model_reasons, _NOT_EXPECTED)
         self._has_warned = False
 
     def workload(self, name: str | Path) -> Workload:
@@ -359,7 +363,7 @@ class ProxySimulator(StandIn):
         simulator = self.simulator()
         workload = simulator.workload(name)
         facts = WorkloadFacts(
-            workload.name, workload.digest, dict(simulator.describe_workload(workload))
+            workload.name, workload.digest, dict(facts_about(simulator, workload))
         )
         part, row = self.proxy.part(facts)
         if not part.encoding.facts.lie_within(row):
@@ -386,7 +390,9 @@ class ProxySimulator(StandIn):
         builds |= (indices == self.space.default_indices).all(axis=1)
         values[~builds] = np.nan
         self._warn(indices, workload)
-        return BatchResult(values, np.where(builds, 0, len(self.model_reasons)).astype(np.int16))
+        return BatchResult(
+            values, np.where(builds, 0, len(self.spec.model_reasons)).astype(np.int16)
+        )
 
     def predict(
         self, indices: np.ndarray, workload: Workload, level: float = _WARNING_LEVEL
@@ -450,7 +456,7 @@ class ProxySimulator(StandIn):
 
     def _main_metric(self) -> tuple[MetricSpec, int]:
         """Return the metric that the default objective looks at first."""
-        term = self.objectives[self.default_objective].terms[0]
+        term = self.spec.objectives[self.spec.default_objective].terms[0]
         names = [spec.name for spec in self.metrics]
         place = names.index(term.metric)
         return self.metrics[place], place

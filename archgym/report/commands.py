@@ -59,7 +59,9 @@ def task_title(
 
 def _noun(simulator: str) -> str:
     try:
-        return (simulator in simulator_names() and simulator_class(simulator).title) or simulator
+        return (
+            simulator in simulator_names() and simulator_class(simulator).spec.title
+        ) or simulator
     except ArchGymError:
         return simulator
 
@@ -124,7 +126,7 @@ def _own_objective(recipe: Mapping[str, Any]) -> str | None:
     name = objective.name.partition("[")[0]
     with suppress(ArchGymError):
         made = _simulator_of(recipe)
-        if ":" not in name and name not in made.objectives:
+        if ":" not in name and name not in made.spec.objectives:
             return objective.as_text()
     return None
 
@@ -143,7 +145,7 @@ def older_version(recipe: Mapping[str, Any]) -> str:
     name, was = str(recipe["simulator"]), int(recipe["version"])
     if name not in simulator_names():
         return ""
-    now = simulator_class(name).version
+    now = simulator_class(name).spec.version
     # Some options change the version.
     with suppress(ArchGymError):
         now = _simulator_of(recipe).version

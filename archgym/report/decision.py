@@ -13,10 +13,11 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.evaluation.capabilities import never_compared
 from archgym.evaluation.metrics import STANDARD_ERROR, MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.restriction import split_space
+from archgym.evaluation.restriction import bare, split_space
 from archgym.evaluation.simulator import (
     derived_values,
     simulator_class,
@@ -510,9 +511,11 @@ def _source(
     if name in simulator_names():
         with suppress(ArchGymError):
             kind = simulator_class(name)
-            made = make_simulator(kind, space_name, recipe["fidelity"], options).bare
+            made = bare(make_simulator(kind, space_name, recipe["fidelity"], options))
             workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
-            reason = next(filter(None, map(made.not_compared, workloads)), "")
+            reason = next(
+                filter(None, (never_compared(made, workload) for workload in workloads)), ""
+            )
             known = recipe.get("files", {})
             source = Declaration(name, version, made.space, made.metrics, made.options, known)
             return source, [facts_of(made, workload) for workload in workloads], reason

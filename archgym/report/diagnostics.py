@@ -12,6 +12,7 @@ from archgym.evaluation.executor import Executor
 from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.metrics import growth
+from archgym.evaluation.restriction import held_values, unrestricted
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.report.evidence import TaskEvidence
@@ -420,7 +421,7 @@ def range_ends(task: Task, log: StudyLog, executor: Executor | None = None) -> l
       executor: Evaluates them; by default one after the other.
     """
     best = log.best()
-    if best is None or isinstance(task.simulator.unrestricted, _SLOW):
+    if best is None or isinstance(unrestricted(task.simulator), _SLOW):
         return []
     design = task.space.canonical(task.space.indices_of(best.design)[None, :])[0]
     active = task.space.active(design[None, :])[0]
@@ -459,12 +460,12 @@ def _end_text(task: Task, design: np.ndarray, place: int) -> str:
     parameter = task.space.parameters[place]
     value = parameter.value(int(design[place]))
     text = f"`{parameter.name}` is at the end of its range, {value}"
-    widest = task.simulator.unrestricted.space.parameter(parameter.name).widened()
+    widest = unrestricted(task.simulator).space.parameter(parameter.name).widened()
     first, last = widest.value(0), widest.value(widest.size - 1)
     end = first if design[place] == 0 else last
     if value == end:
         return f"{text}, where the space ends"
-    if parameter.name in getattr(task.simulator, "held", ()):
+    if parameter.name in held_values(task.simulator):
         # A limit of the user's own, such as what his board has.
         return f"{text}, which this task sets; the model holds up to {end}"
     return f"{text}; --values {parameter.name}={first}..{last} searches further"

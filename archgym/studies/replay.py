@@ -397,7 +397,7 @@ class Recorder:
             self._has_told = True
             logger.warning(
                 "One evaluation takes %.3g s, so that the %d left take %.3g min.%s",
-                each_s, left, each_s * left / 60.0, self._task.simulator.faster(),
+                each_s, left, each_s * left / 60.0, self._task.simulator.spec.faster(),
             )  # fmt: skip
 
     def _result_of(self, work: Callable[[], Evaluation], executor: Executor) -> Evaluation:
@@ -439,7 +439,7 @@ class Recorder:
             )
             logger.warning(
                 "The time of this run ended %.3g s after an evaluation began, which was stopped.%s",
-                time.monotonic() - started, self._task.simulator.faster(),
+                time.monotonic() - started, self._task.simulator.spec.faster(),
             )  # fmt: skip
             raise BudgetExhausted("The time of the run is over.") from None
         if isinstance(result, BaseException):

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from archgym.errors import check_known
+from archgym.evaluation.restriction import unrestricted
 from archgym.files.yaml_document import Node
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class TaskPlan:
         """Return the plan with everything that it leaves open as the task has it that was made."""
         from archgym.evaluation.stand_in import StandIn
 
-        source = task.simulator.unrestricted
+        source = unrestricted(task.simulator)
         return replace(
             self,
             space=task.space_name,

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from archgym.checks import check_number
+from archgym.evaluation.capabilities import bounds_of
 from archgym.evaluation.executor import within
 from archgym.evaluation.limits import LIMITED_REWARD, Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
@@ -175,9 +176,9 @@ def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
       task: The task.
       partial: (n, n_parameters), indices; -1 where a parameter is free.
     """
-    values = np.stack([task.simulator.bounds(partial, w.workload) for w in task.workloads], axis=1)[
-        :, :, task._columns
-    ]
+    values = np.stack(
+        [bounds_of(task.simulator, partial, w.workload) for w in task.workloads], axis=1
+    )[:, :, task._columns]
     chosen = _bounded(task)
     if chosen is None:
         return np.full(len(partial), math.inf)
@@ -246,7 +247,7 @@ def _is_bounded(task: Task, root: np.ndarray, with_limits: bool = True) -> bool:
     names = [spec.name for spec in task.simulator.metrics]
     sought = chosen[1] if with_limits else {term.metric for term in task.objective.terms}
     columns = [names.index(name) for name in sought]
-    known = [task.simulator.bounds(root, w.workload)[:, columns] for w in task.workloads]
+    known = [bounds_of(task.simulator, root, w.workload)[:, columns] for w in task.workloads]
     return bool(np.isfinite(known).any())
 
 
@@ -271,7 +272,7 @@ class _Search:
         task, space = self._task, self._space
         if known is not None:
             self.take(np.asarray(known, dtype=np.int64)[None, :])
-        first = [space.names.index(n) for n in task.simulator.bounded_by if n in space.names]
+        first = [space.names.index(n) for n in task.simulator.spec.bounded_by if n in space.names]
         root = np.full((1, len(space.parameters)), -1, dtype=np.int64)
         chosen = root.copy()
         chosen[:, first] = space.default_indices[first]

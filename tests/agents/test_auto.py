@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -188,7 +189,7 @@ def test_no_design_in_flight_is_asked_for_twice() -> None:
 
 
 def test_cheap_evaluations_leave_most_designs_to_the_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(MIXED.simulator), "evaluation_s", 1e-6)
+    monkeypatch.setattr(MIXED.simulator, "spec", replace(MIXED.simulator.spec, evaluation_s=1e-6))
     n_asks = 0
     ask = FewAgent.ask
 
@@ -252,7 +253,9 @@ def test_search_that_tries_changes_resumes_to_the_same_designs() -> None:
 
 def test_suited_hyperparameters_depend_on_the_stated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def suited(evaluation_s: float, workers: int) -> dict[str, Any]:
-        monkeypatch.setattr(type(MIXED.simulator), "evaluation_s", evaluation_s)
+        monkeypatch.setattr(
+            MIXED.simulator, "spec", replace(MIXED.simulator.spec, evaluation_s=evaluation_s)
+        )
         return AutoAgent.suited(MIXED, workers)
 
     assert suited(1.0, 8) == {"batch_size": 8, "island": "few", "polish": 0.25}

@@ -50,4 +50,4 @@ def test_energy_delay_of_array_and_memory_can_be_searched() -> None:
     assert found["energy_uj"] == pytest.approx(parts, rel=1e-12)
     assert found["edp_nj_s"] == pytest.approx(parts * found["latency_us"] / 1e3, rel=1e-12)
     assert found["accelerator.energy_uj"] > 100.0
-    assert "edp" in made.objectives
+    assert "edp" in made.spec.objectives

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError
+from archgym.evaluation.capabilities import fitted
 from archgym.evaluation.conservation import Laws
 from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.restriction import restrict
@@ -22,6 +23,7 @@ from archgym.evaluation.simulator import (
     FEASIBLE,
     Simulator,
     Workload,
+    laws_of,
     simulator_class,
     simulator_names,
 )
@@ -51,11 +53,14 @@ def draw(name: str, n: int, seed: int = 0) -> Tally:
         declared = [option for option in declared_options(kind) if option.samples]
         for option in rng.permutation(np.array(declared, dtype=object))[: rng.integers(0, 3)]:
             options[option.name] = str(rng.choice(option.samples))
-        space, fidelity = str(rng.choice(kind.space_names)), str(rng.choice(kind.fidelity_names))
+        space, fidelity = (
+            str(rng.choice(kind.spec.space_names)),
+            str(rng.choice(kind.spec.fidelity_names)),
+        )
         try:
             simulator = make_simulator(kind, space, fidelity, options)
             workload = simulator.workload(str(rng.choice(simulator.workload_names())))
-            simulator = simulator.fitted_to([workload])
+            simulator = fitted(simulator, [workload])
         except ArchGymError:
             continue  # options that exclude each other, or a workload that the space has not
         designs = simulator.space.sample(_AT_ONCE, rng)
@@ -75,7 +80,7 @@ def _count(tally: Tally, simulator: Simulator, designs: np.ndarray, workload: Wo
     columns = zip((spec.name for spec in simulator.metrics), result.values[built].T, strict=True)
     tally.kinds.add((simulator.space.name, simulator.fidelity, workload.name))
     tally.n_designs += int(built.sum()) + len(result.failures)
-    laws = simulator.laws(designs[built], dict(columns), workload)
+    laws = laws_of(simulator, designs[built], dict(columns), workload)
     for text, (found, least) in laws.items():
         possible = np.broadcast_to(np.asarray(least, dtype=np.float64), found.shape)
         known = possible > 0

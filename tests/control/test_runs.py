@@ -14,7 +14,7 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
-from archgym.evaluation.simulator import Workload
+from archgym.evaluation.simulator import Workload, default_workload
 from archgym.simulators.cpu.control.runs import CoresRun, CpuRun
 from archgym.simulators.cpu.control.tasks import in_turns
 from archgym.simulators.cpu.kernel.cores.run import run_cores
@@ -120,7 +120,7 @@ def test_cores_in_parts_equal_a_whole_run(n_cores: int) -> None:
 def test_server_in_parts_equals_a_whole_run(clients: int | None) -> None:
     simulator = MoeSimulator("closed-loop", fidelity="steps", clients=clients, requests=60)
     space, rng = simulator.space, np.random.default_rng(4)
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(default_workload(simulator))
     n_runs = 0
 
     for indices in space.sample(5, rng):
@@ -145,7 +145,7 @@ def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
     core = CpuRun({}, in_turns(("stencil",), 3000, 1, "short"), 500, 1000)
     memory = RamulatorSimulator(device="ddr5", requests=1000)
     runs: list[Any] = [
-        MoeRun(server, {}, server.workload(server.default_workload)),
+        MoeRun(server, {}, server.workload(default_workload(server))),
         RamulatorRun(memory, {}, memory.workload("bursty-rw")),
         core,
     ]
@@ -164,7 +164,7 @@ def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
 
 def test_server_takes_settings_with_the_next_step() -> None:
     simulator = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
-    run = MoeRun(simulator, {}, simulator.workload(simulator.default_workload))
+    run = MoeRun(simulator, {}, simulator.workload(default_workload(simulator)))
     branch = run.copy()
 
     for each, most in ((run, 1), (branch, 256)):

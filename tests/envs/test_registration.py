@@ -77,7 +77,7 @@ def test_each_simulator_has_one_id_with_its_version() -> None:
 
     assert sorted(ids.values()) == list(simulator_names())
     for env_id, name in ids.items():
-        assert env_id == environment_id(name, simulator_class(name).version)
+        assert env_id == environment_id(name, simulator_class(name).spec.version)
         assert env_id in gymnasium.registry
 
 

@@ -13,11 +13,13 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
+from archgym.evaluation.spec import SimulatorSpec
 
 
 class Timer:
-    space_names = ("default", "small")
-    fidelity_names = ("exact", "quick")
+    spec = SimulatorSpec(
+        name="timer", space_names=("default", "small"), fidelity_names=("exact", "quick")
+    )
 
     @declared
     def __init__(
@@ -41,12 +43,12 @@ def test_texts_and_values_make_equal_simulators() -> None:
     by_text, by_value = Timer("small", **texts), Timer("small", **values)
 
     assert by_text.given == by_value.given == ("small", 12, 1.5, "atomic", True)
-    assert by_text.options == by_value.options == texts
+    assert by_text.spec.options == by_value.spec.options == texts
 
 
 def test_whole_number_may_have_an_exponent_and_has_one_id() -> None:
     for given in ("1e3", 1e3, "1000"):
-        assert (Timer(ticks=given).given[1], Timer(ticks=given).options) == (
+        assert (Timer(ticks=given).given[1], Timer(ticks=given).spec.options) == (
             1000,
             {"ticks": "1000"},
         )
@@ -55,15 +57,15 @@ def test_whole_number_may_have_an_exponent_and_has_one_id() -> None:
 def test_a_word_stands_for_the_default() -> None:
     free, limited = Timer(limit="none"), Timer(limit="2.5")
 
-    assert (free.limit, free.options) == (math.inf, {})
-    assert (limited.limit, limited.options) == (2.5, {"limit": "2.5"})
+    assert (free.limit, free.spec.options) == (math.inf, {})
+    assert (limited.limit, limited.spec.options) == (2.5, {"limit": "2.5"})
     assert declared_options(Timer)[-1].values == "none, or 1 to 1e+12 W"
 
 
 def test_defaults_and_empty_texts_are_left_out_of_options() -> None:
     timer = Timer(ticks="8", scale="", kind="", wraps="false")
 
-    assert timer.options == {}
+    assert timer.spec.options == {}
     assert timer.given == ("default", 8, None, "quartz", False)
 
 
@@ -138,7 +140,7 @@ def test_every_stated_end_of_a_whole_number_is_taken(name: str) -> None:
 
 
 def test_forms_of_a_number_make_one_task() -> None:
-    found = {Timer(scale=form).options["scale"] for form in (2.0, 2, "2", "2.0", "2e0")}
+    found = {Timer(scale=form).spec.options["scale"] for form in (2.0, 2, "2", "2.0", "2e0")}
 
     assert found == {"2"}
 

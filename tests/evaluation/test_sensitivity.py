@@ -11,7 +11,7 @@ from archgym.evaluation.task import Task
 from archgym.searching import search
 
 SPACES = [
-    (name, space) for name in simulator_names() for space in simulator_class(name).space_names
+    (name, space) for name in simulator_names() for space in simulator_class(name).spec.space_names
 ]
 
 

@@ -218,7 +218,10 @@ def test_whatever_decides_a_reward_changes_the_digest(other: Task) -> None:
 
 def test_another_version_of_the_simulator_changes_the_digest_and_is_refused() -> None:
     class Newer(ToySimulator):
-        version = 1
+        spec = replace(
+            ToySimulator.spec,
+            version=1,
+        )
 
     data = toy_task().to_json()
 

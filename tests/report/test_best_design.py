@@ -138,4 +138,4 @@ def test_what_dram_states_covers_every_error_that_was_measured() -> None:
             continue
         worst = max(worst, 100 * error)
 
-    assert worst <= DramSimulator.accuracy_percent["exact"] == 0.0
+    assert worst <= DramSimulator.spec.accuracy_percent["exact"] == 0.0

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,10 @@ DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 2}
 class ExportingToy(ToySimulator):
     """Toy with a tool's format, of which one file depends on the workload."""
 
-    exports: Mapping[str, str] = {"tool": "A file of settings."}
+    spec = replace(
+        ToySimulator.spec,
+        exports={"tool": "A file of settings."},
+    )
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         design = self.space.design_at(indices)
@@ -129,7 +133,7 @@ def test_table_exports_as_its_simulator(tmp_path: Path) -> None:
 def test_simulators_document_their_formats(name: str) -> None:
     simulator: Simulator = make_simulator(simulator_class(name), None, None, {})
 
-    assert simulator.exports
-    for form, doc in simulator.exports.items():
+    assert simulator.spec.exports
+    for form, doc in simulator.spec.exports.items():
         assert form == form.lower()
         assert doc.endswith(".")

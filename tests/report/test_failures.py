@@ -1,7 +1,7 @@
 """Failures of a user's program stand in every view of its study."""
 
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -9,6 +9,7 @@ from archgym.cli.views.study import write_study
 from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.report.diagnostics import health
 from archgym.report.evidence import read_evidence
 from archgym.report.study_summary import StudySummary
@@ -28,12 +29,14 @@ else: print(x)
 
 
 class Broken(ExternalSimulator):
-    name = "broken"
-    version = 0
-    space = DesignSpace("default", [Integer(name="x", low=1, high=6)])
-    metrics = (MetricSpec("ns", "ns", "minimise", 0.1, "Time."),)
-    objectives: ClassVar = {"fast": Objective("fast", (Term("ns", "minimise"),))}
-    default_objective = "fast"
+    spec = SimulatorSpec(
+        name="broken",
+        version=0,
+        space=DesignSpace("default", [Integer(name="x", low=1, high=6)]),
+        metrics=(MetricSpec("ns", "ns", "minimise", 0.1, "Time."),),
+        objectives={"fast": Objective("fast", (Term("ns", "minimise"),))},
+        default_objective="fast",
+    )
     time_limit_s = 0.5
 
     def command(self, design: Any, workload: Any) -> list[str]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.report.decision import decide
 from archgym.searching import search
@@ -31,12 +32,13 @@ from pathlib import Path
 import archgym as ag
 
 class Noisy(ag.ExternalSimulator):
-    name = "noisy"
-    version = 0
-    space = ag.DesignSpace("default", [ag.Integer(name="ways", low=1, high=64)])
-    metrics = (ag.MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),)
-    objectives = {"fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))}
-    default_objective = "fast"
+    spec = ag.SimulatorSpec(
+        name="noisy",
+        space=ag.DesignSpace("default", [ag.Integer(name="ways", low=1, high=64)]),
+        metrics=(ag.MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),),
+        objectives={"fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))},
+        default_objective="fast",
+    )
 
     def command(self, design, workload):
         code = f"import random; print({design['ways']} + random.random())"
@@ -59,12 +61,14 @@ def function(repeats: int = 1) -> FunctionSimulator:
 
 
 class Counted(ExternalSimulator):
-    name = "counted"
-    version = 0
-    space = DesignSpace("default", SPACE)
-    metrics = (MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),)
-    objectives: ClassVar = {"fast": Objective("fast", (Term("time_ns", "minimise"),))}
-    default_objective = "fast"
+    spec = SimulatorSpec(
+        name="counted",
+        version=0,
+        space=DesignSpace("default", SPACE),
+        metrics=(MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),),
+        objectives={"fast": Objective("fast", (Term("time_ns", "minimise"),))},
+        default_objective="fast",
+    )
     repeats = 4
 
     def command(self, design: Any, workload: Any) -> list[str]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -15,6 +15,7 @@ from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.searching import search
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
@@ -30,12 +31,14 @@ def endless(design: Any) -> dict[str, float]:
 
 
 class Sleeping(ExternalSimulator):
-    name = "sleeping"
-    version = 0
-    space = DesignSpace("default", SPACE)
-    metrics = (MetricSpec("ns", "ns", "minimise", 0.1, "Time."),)
-    objectives: ClassVar = {"fast": Objective("fast", (Term("ns", "minimise"),))}
-    default_objective = "fast"
+    spec = SimulatorSpec(
+        name="sleeping",
+        version=0,
+        space=DesignSpace("default", SPACE),
+        metrics=(MetricSpec("ns", "ns", "minimise", 0.1, "Time."),),
+        objectives={"fast": Objective("fast", (Term("ns", "minimise"),))},
+        default_objective="fast",
+    )
 
     def command(self, design: Any, workload: Any) -> list[str]:
         return [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]

@@ -303,6 +303,7 @@ def measure(
 
     Every row is checked before any is kept; the file is checksummed and only ever grows.
     """
+    from archgym.evaluation.restriction import bare
     from archgym.measurements.calibration import calibration_of
     from archgym.measurements.file import append_measurements, contradictions
     from archgym.measurements.spreadsheet import read_spreadsheet
@@ -318,7 +319,7 @@ def measure(
     notes = [
         *[known] * bool(n_known),
         *contradictions(present.rows),
-        *calibration_of(task.simulator.bare, present).notes,
+        *calibration_of(bare(task.simulator), present).notes,
     ]
     if json:
         write_json(

@@ -227,6 +227,7 @@ def predict(
 ) -> None:
     """Predict the metrics of one design, with intervals."""
     from archgym.cli.console.progress import announce_compilation
+    from archgym.evaluation.simulator import default_workload
     from archgym.proxy import ProxySimulator
 
     announce_compilation()
@@ -236,10 +237,10 @@ def predict(
     if design is not None:
         chosen = filled_design(space, read_design(design), design)
     chosen = design_with(space, chosen, assignments("--set", value or ()))
-    ran = simulator.workload(workload or simulator.default_workload)
+    ran = simulator.workload(workload or default_workload(simulator))
     indices = space.indices_of(chosen)[None, :]
     result = simulator.evaluate_batch(indices, ran)
-    why = simulator.reasons[int(result.reason[0])] or None
+    why = simulator.spec.reasons[int(result.reason[0])] or None
     found = simulator.predict(indices, ran, level)
     rows = [
         (spec, float(found.values[0, k]), float(found.low[0, k]), float(found.high[0, k]))

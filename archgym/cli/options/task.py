@@ -328,8 +328,8 @@ def _split_weight(text: str) -> tuple[str, float]:
 
 def option_values(kind: type["Simulator"]) -> Mapping[str, tuple[str, ...]]:
     """Return the options of a simulator with the names that each takes."""
+    from archgym.evaluation.capabilities import option_names
     from archgym.evaluation.options import declared_options
-    from archgym.evaluation.simulator import option_names
 
     names = {each.name: each.option.names for each in declared_options(kind)}
     return {name: tuple(names.get(name, ())) for name in option_names(kind)}

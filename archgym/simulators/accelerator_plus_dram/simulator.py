@@ -11,6 +11,7 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.accelerator.kernel.tiles import Array
 from archgym.simulators.accelerator.workloads import Network
 from archgym.simulators.accelerator_plus_dram.memory import (
@@ -85,15 +86,30 @@ class AcceleratorDramSimulator(Composition):
     as the array needs and leaves them. A phase of the array waits for its tiles.
     """
 
-    name = "accelerator+dram"
-    title = "Accelerator and memory controller"
-    compared = (
-        "cycles without stalls equal SCALE-Sim, the controllers equal Ramulator 2.1; the schedule "
-        "of tiles was compared with no tool"
+    spec = SimulatorSpec(
+        name="accelerator+dram",
+        title="Accelerator and memory controller",
+        compared=(
+            "cycles without stalls equal SCALE-Sim, the controllers equal Ramulator 2.1; "
+            "the schedule of tiles was compared with no tool"
+        ),
+        version=0,
+        evaluation_s=0.1,
+        fidelity_names=tuple(_REQUESTS),
+        bounded_by=(
+            "accelerator.array_height",
+            "accelerator.array_width",
+            "accelerator.dataflow",
+            "accelerator.weight_kib",
+            "accelerator.input_kib",
+            "accelerator.output_kib",
+            "dram.organisation",
+            "dram.speed_bin",
+            "dram.channels",
+        ),
+        objectives={o.name: o for o in _OBJECTIVES},
+        default_objective="low-latency",
     )
-    version = 0
-    evaluation_s = 0.1
-    fidelity_names: ClassVar[tuple[str, ...]] = tuple(_REQUESTS)
     kinds: ClassVar[Mapping[str, str]] = {"accelerator": "accelerator", "dram": "dram"}
     usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "accelerator": {"space": "systolic-buffered"},
@@ -110,14 +126,7 @@ class AcceleratorDramSimulator(Composition):
         "accelerator > dram": "reads and writes of each phase's tiles, when a buffer has room",
         "dram > accelerator": "the time at which the last tile of each phase arrives",
     }
-    bounded_by = (
-        "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
-        "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",
-        "dram.organisation", "dram.speed_bin", "dram.channels",
-    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
-    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
-    default_objective = "low-latency"
 
     limit = 0
     """Requests of a layer that are simulated at most; 0 for those of the fidelity."""
@@ -146,7 +155,7 @@ class AcceleratorDramSimulator(Composition):
             for layer in network.layers:
                 run = run_layer(layer.problem, array, memory.made, c, limit, dram.without)
                 if run is None:
-                    dram.refuse(memory.model_reasons[0])
+                    dram.refuse(memory.spec.model_reasons[0])
                 yield layer.count, run
 
         found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))

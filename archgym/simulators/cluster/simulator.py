@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
@@ -16,11 +16,10 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS
+from archgym.simulators.cluster.formats.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,
@@ -95,37 +94,35 @@ class ClusterSimulator(RowSimulator):
     is infeasible.
     """
 
-    name = "cluster"
-    title = "Training cluster"
-    compared = (
-        "equal to ASTRA-sim 2 in 709 iterations; "
-        "within 15 % of the times that Megatron-LM published"
+    spec = SimulatorSpec(
+        name="cluster",
+        title="Training cluster",
+        compared="equal to ASTRA-sim 2 in 709 iterations; "
+        "within 15 % of the times that Megatron-LM published",
+        version=1,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.02,
+        space_names=SPACE_NAMES,
+        fidelity_names=("standard", "short", "every-link", "congestion-free"),
+        faster_fidelity="short",
+        # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though
+        # it is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other
+        # spaces, and those that simulate every NPU, state 0. `short` adds 12 %. chosen: four times
+        # the worst error of an iteration's time, 3.2 % over 292 random designs of four models.
+        accuracy_percent={"standard": 20.0, "short": 32.0},
+        table_space="table",
+        model_reasons=MODEL_REASONS,
+        metrics=METRICS,
+        objectives=OBJECTIVES,
+        physical_limits=PHYSICAL_LIMITS,
+        groups=GROUPS,
+        default_objective="throughput",
+        bounded_by=SPREADING,
+        default_workload=_DEFAULT_WORKLOAD,
+        exports={
+            "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
+        },
     )
-    version = 1
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.02
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = (
-        "standard", "short", "every-link", "congestion-free",
-    )  # fmt: skip
-    faster_fidelity: ClassVar[str | None] = "short"
-    # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though it
-    # is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other spaces,
-    # and those that simulate every NPU, state 0. `short` adds 12 %. chosen: four times the worst
-    # error of an iteration's time, 3.2 % over 292 random designs of four models.
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 20.0, "short": 32.0}
-    table_space = "table"
-    model_reasons = MODEL_REASONS
-    metrics: tuple[MetricSpec, ...] = METRICS
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    physical_limits = PHYSICAL_LIMITS
-    sub_systems = GROUPS
-    default_objective = "throughput"
-    bounded_by = SPREADING
-    default_workload = _DEFAULT_WORKLOAD
-    exports: Mapping[str, str] = {
-        "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
-    }
 
     @declared
     def __init__(
@@ -212,27 +209,26 @@ class ClusterSimulator(RowSimulator):
         further = (NETWORK_POWER, SERVER_POWER)
         kilowatts = P("power_kw") + P(NETWORK_POWER.name) + P(SERVER_POWER.name)
         owned = ownership_metrics(years, pue, electricity, grid, kilowatts=kilowatts)
-        self.metrics = (*METRICS, *((*further, *owned) if owned else ()))
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
                 f"`system` must have four dimensions in space {space!r}; "
                 f"{self.cluster.name} has {len(self.cluster.dimensions)}."
             )
-        self.space = _with_default(design_space(space, self.cluster, npus), default)
+        designs = _with_default(design_space(space, self.cluster, npus), default)
         self.straggler = straggler or 1.0
         self._npus = npus
         self._efficiency = efficiency or (1.0 if space == "cosmic-2025" else _EFFICIENCY)
         rates = {"peak_tflops": peak_tflops, "memory_gb_per_s": memory_gb_per_s}
         self._rates: dict[str, Any] = {name: rate for name, rate in rates.items() if rate}
-        if simulated or space not in ("cosmic-2025", "archgym-astrasim"):
-            exact = {"standard": 0.0, "short": 12.0}
-            self.accuracy_percent = exact  # type: ignore[misc]  # as in DramSimulator
-        self.costs: Mapping[str, str] = costs_of(self._n_dimensions())
-
-    def _n_dimensions(self) -> int:
-        named = sum(name.startswith("topology_") for name in self.space.names)
-        return named or len(self.cluster.dimensions)
+        is_exact = simulated or space not in ("cosmic-2025", "archgym-astrasim")
+        exact = {"standard": 0.0, "short": 12.0}
+        self.spec = self.spec.completed(
+            space=designs,
+            metrics=(*METRICS, *((*further, *owned) if owned else ())),
+            costs=costs_of(_n_dimensions(designs, self.cluster)),
+            accuracy_percent=exact if is_exact else self.spec.accuracy_percent,
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the models that ship."""
@@ -281,7 +277,7 @@ class ClusterSimulator(RowSimulator):
         except Infeasible as verdict:
             return MODEL_REASONS[verdict.reason - 1]
         found = measure(result, opened)
-        has_network = len(self.simulated_metrics) > len(METRICS)
+        has_network = len(self.spec.simulated_metrics) > len(METRICS)
         return np.append(found, network_kw(result.built)) if has_network else found
 
     def built(self, design: Mapping[str, Any], workload: Workload) -> Built:
@@ -345,8 +341,8 @@ class ClusterSimulator(RowSimulator):
             ) from None
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return bounds by the time of computing alone; see `Simulator.bounds`."""
-        found = super().bounds(partial, workload)
+        """Return bounds by the time of computing alone; see `Bounded.bounds`."""
+        found = np.full((len(partial), len(self.metrics)), np.nan)
         if self.fidelity == "short":
             return found
         model: Model = workload.content
@@ -440,3 +436,8 @@ def _with_default(space: DesignSpace, text: str) -> DesignSpace:
             f"`default` must give values of space {space.name!r}, such as zero:3+role_1:pp; "
             f"got {text!r}: {error}"
         ) from None
+
+
+def _n_dimensions(space: DesignSpace, cluster: Cluster) -> int:
+    named = sum(name.startswith("topology_") for name in space.names)
+    return named or len(cluster.dimensions)

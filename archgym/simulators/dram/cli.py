@@ -263,11 +263,12 @@ def requests(
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a trace of requests: counts, rates, row locality."""
+    from archgym.evaluation.capabilities import facts_about
     from archgym.traces.sources import trace_stem
 
     announce_compilation()
     simulator = _simulator(device or _device_for(source))
-    facts = simulator.describe_workload(simulator.workload(source))
+    facts = facts_about(simulator, simulator.workload(source))
     if json:
         write_json({name: value for name, (value, _unit) in facts.items()})
         return

@@ -1,17 +1,16 @@
 """The DRAM simulator: a memory controller and its memory, cycle by cycle."""
 
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, final
+from typing import Annotated, Any, final
 
 import numpy as np
 
 from archgym.errors import unknown_name
 from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
 from archgym.simulators.dram.formats.devices import (
     extended_device,
@@ -56,7 +55,6 @@ from archgym.simulators.kit.thermal import (
     power_course,
     window_metrics,
 )
-from archgym.spaces.space import DesignSpace
 
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)
@@ -82,33 +80,34 @@ class DramSimulator(KitSimulator):
     design is also the organisation, ranks and channels.
     """
 
-    name = "dram"
-    title = "Memory controller"
-    compared = "equal to DRAMSys 4 in 9,216 recorded results; not compared with silicon"
-    version = 0
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.005
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity = "exact"
-    fidelity_names: ClassVar[tuple[str, ...]] = ("exact",)
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"exact": 0.0}
-    costs: Mapping[str, str] = COSTS
-    relief: Mapping[str, tuple[str, ...]] = RELIEF
-    # On the bursts of `bursty-rw` requests wait for each other, and the bus has time to spare:
-    # designs can halve the latency without loss of time or energy. Latency alone, or a workload
-    # that saturates the bus, such as `cloud-1`, rewards designs that hold requests back.
-    default_objective = "balanced"
-    default_workload = "bursty-rw"
-    table_space = "archgym-2023"
-    exports: Mapping[str, str] = {
-        "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
-    }
-    exports_of_options: ClassVar[Mapping[str, str]] = {"ramulator": "device=ddr5"}
-    model_reasons: tuple[str, ...] = (
-        "the controller waits for ever: no request can be served, and none can be taken in",
+    spec = SimulatorSpec(
+        name="dram",
+        title="Memory controller",
+        compared="equal to DRAMSys 4 in 9,216 recorded results; not compared with silicon",
+        version=0,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.005,
+        space_names=SPACE_NAMES,
+        fidelity="exact",
+        fidelity_names=("exact",),
+        accuracy_percent={"exact": 0.0},
+        costs=COSTS,
+        relief=RELIEF,
+        # On the bursts of `bursty-rw` requests wait for each other, and the bus has time to spare:
+        # designs can halve the latency without loss of time or energy. Latency alone, or a workload
+        # that saturates the bus, such as `cloud-1`, rewards designs that hold requests back.
+        default_objective="balanced",
+        default_workload="bursty-rw",
+        table_space="archgym-2023",
+        exports={
+            "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
+        },
+        exports_of_options={"ramulator": "device=ddr5"},
+        model_reasons=(
+            "the controller waits for ever: no request can be served, and none can be taken in",
+        ),
+        groups=GROUPS,
     )
-
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -167,39 +166,38 @@ class DramSimulator(KitSimulator):
         self._wraps = addresses == "wrap"
         self._mapping: AddressMapping | None = None
         self.device: Device = load_device(device)
-        if self.device.has_energy and self.device.n_ranks > 1:
-            self.version = 1  # energy of several ranks under power-down was corrected
         # A task cites files with their digests.
-        if device != DEFAULT_DEVICE:
-            self.options = {**self.options, "device": self.device.name}
+        cited = {} if device == DEFAULT_DEVICE else {"device": self.device.name}
         if address_mapping:
             self._mapping = load_mapping(address_mapping, self.device)
-            self.options = {**self.options, "address_mapping": self._mapping.name}
+            cited["address_mapping"] = self._mapping.name
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
-        self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note, self.device.standard)
-        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
         self._window_us, self._sink = window_us, sink_k_per_w
         check_window(window_us, self.device.has_energy, device)
-        self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
-
-    @cached_property
-    def space(self) -> DesignSpace:  # type: ignore[override]  # made when it is asked for
-        """Settings of a controller for the device."""
         layouts = tuple(LAYOUTS) if self._mapping is None else ()
         has_per_bank_refresh = self.device.standard in _PER_BANK_REFRESH
-        return design_space(self.arguments["space"], layouts, has_per_bank_refresh)
+        self.spec = self.spec.completed(
+            space=design_space(space, layouts, has_per_bank_refresh),
+            # Energy of several ranks under power-down was corrected.
+            version=int(self.device.has_energy and self.device.n_ranks > 1),
+            options={**self.options, **cited},
+            metrics=(
+                *metrics(self._has_energy, note, self.device.standard),
+                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
+            ),
+            objectives=objectives(self._has_energy),
+        )
 
     @classmethod
-    def variant(cls, options: Mapping[str, str]) -> tuple[type[Simulator], Mapping[str, str]]:
-        """Return the class that simulates a device.
+    def variant(cls, options: Mapping[str, str]) -> type[Simulator]:
+        """Return the class that simulates a device: this one, or that of families.
 
         Raises:
           UnknownNameError: There is no such device.
         """
         device = str(options.get("device") or DEFAULT_DEVICE)
-        is_family = _controller_of(device) == CONTROLLER
-        return RamulatorSimulator if is_family else cls, options
+        return RamulatorSimulator if _controller_of(device) == CONTROLLER else cls
 
     @property
     def capacity_bytes(self) -> int:
@@ -240,7 +238,7 @@ class DramSimulator(KitSimulator):
         from archgym.simulators.dram.kernel.batch import OUTPUTS
 
         outputs = self.outputs(indices, workload, without)
-        shown = [s.name for s in self.simulated_metrics if s not in WINDOW_METRICS]
+        shown = [s.name for s in self.spec.simulated_metrics if s not in WINDOW_METRICS]
         columns = [OUTPUTS.index(_KERNEL_NAMES.get(name, name)) for name in shown]
         reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
         if self._has_energy and without is None:

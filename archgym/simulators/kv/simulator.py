@@ -6,16 +6,15 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 import yaml
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.runtime.reductions import report_loss
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
@@ -68,24 +67,26 @@ class KvSimulator(RowSimulator):
     most hits that any eviction could reach in the same memory.
     """
 
-    name = "kv"
-    version = 0
-    title = "Prefix cache"
-    compared = (
-        "counts equal to vLLM's and SGLang's own classes in 148 runs; times of the space serving "
-        "are predictions"
+    spec = SimulatorSpec(
+        name="kv",
+        version=0,
+        title="Prefix cache",
+        compared=(
+            "counts equal to vLLM's and SGLang's own classes in 148 runs; times of the "
+            "space serving are predictions"
+        ),
+        space_names=SPACE_NAMES,
+        fidelity_names=("standard",),
+        # Every count equals that of the engines' own classes.
+        accuracy_percent={"standard": 0.0},
+        evaluation_s=0.02,
+        table_space="vllm",
+        default_workload=DEFAULT_WORKLOAD,
+        model_reasons=_REASONS,
+        partial_exports=tuple(FORMATS),
+        exports=FORMATS,
+        groups=GROUPS,
     )
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
-    # Every count equals that of the engines' own classes.
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 0.0}
-    evaluation_s = 0.02
-    table_space = "vllm"
-    default_workload = DEFAULT_WORKLOAD
-    model_reasons = _REASONS
-    partial_exports: ClassVar[tuple[str, ...]] = tuple(FORMATS)
-    exports: Mapping[str, str] = FORMATS
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -245,12 +246,15 @@ class KvSimulator(RowSimulator):
                 f"`gpu_blocks` must be 1 or more in the space {space!r}; got 0. Only `offload` may "
                 "have host memory alone."
             )
-        self.space = design_space(space, set_here)
-        self.metrics: tuple[MetricSpec, ...] = METRICS[space]
-        self.objectives: Mapping[str, Objective] = objectives(space)
-        self.default_objective = next(iter(self.objectives))
-        self.exports = _EXPORTS[space]
-        self._names = tuple(spec.name for spec in self.simulated_metrics)
+        aims = objectives(space)
+        self.spec = self.spec.completed(
+            space=design_space(space, set_here),
+            metrics=METRICS[space],
+            objectives=aims,
+            default_objective=next(iter(aims)),
+            exports=_EXPORTS[space],
+        )
+        self._names = tuple(spec.name for spec in self.spec.simulated_metrics)
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the traces that ship."""

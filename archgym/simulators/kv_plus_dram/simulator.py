@@ -16,6 +16,7 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import FEASIBLE, Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.simulator import require_ticks
 from archgym.simulators.kv.metrics import TIMED
@@ -66,14 +67,24 @@ class KvDramSimulator(Composition):
     at a time, line by line, where the links to the accelerators are not slower.
     """
 
-    name = "kv+dram"
-    title = "Prefix cache and host memory"
-    compared = (
-        "the parts equal vLLM's own classes and Ramulator 2.1; the traffic between them was "
-        "compared with no server"
+    spec = SimulatorSpec(
+        name="kv+dram",
+        title="Prefix cache and host memory",
+        compared=(
+            "the parts equal vLLM's own classes and Ramulator 2.1; the traffic between "
+            "them was compared with no server"
+        ),
+        version=0,
+        evaluation_s=0.1,
+        bounded_by=(
+            *(f"kv.{name}" for name in design_space("serving", ()).names),
+            "dram.organisation",
+            "dram.ranks",
+            "dram.channels",
+        ),
+        objectives={o.name: o for o in _OBJECTIVES},
+        default_objective="cost",
     )
-    version = 0
-    evaluation_s = 0.1
     kinds: ClassVar[Mapping[str, str]] = {"kv": "kv", "dram": "dram"}
     usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "kv": {"space": "serving"},
@@ -91,13 +102,7 @@ class KvDramSimulator(Composition):
         "energy": "that of the memory is for a sample of its traffic, and kv counts its moved bytes"
     }
     own_reasons: tuple[str, ...] = (_SMALL,)
-    bounded_by = (
-        *(f"kv.{name}" for name in design_space("serving", ()).names),
-        "dram.organisation", "dram.ranks", "dram.channels",
-    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
-    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
-    default_objective = "cost"
 
     def join(self, parts: Mapping[str, Simulator]) -> None:
         """Take over what the parts declare.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, NamedTuple, final
+from typing import Annotated, Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,8 @@ from archgym.errors import (
     error_text,
 )
 from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import Workload, require_kept
+from archgym.evaluation.simulator import Workload, default_workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kit.economics import (
@@ -155,29 +154,30 @@ class MoeSimulator(RowSimulator):
     its own, which `hardware` and `model` replace.
     """
 
-    name = "moe"
-    title = "MoE serving"
-    compared = (
-        "1,430 measured servers: median error of TPOT and rate 4 %, of TTFT 11 %; of a model, GPU "
-        "or engine that was left out 10 % and up to 24 %"
+    spec = SimulatorSpec(
+        name="moe",
+        title="MoE serving",
+        compared=(
+            "1,430 measured servers: median error of TPOT and rate 4 %, of TTFT 11 %; of "
+            "a model, GPU or engine that was left out 10 % and up to 24 %"
+        ),
+        version=6,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.02,
+        fidelity_names=("auto", "full", "steps"),
+        space_names=SPACE_NAMES,
+        table_space="edge-offload-table",
+        model_reasons=MODEL_REASONS,
+        metrics=METRICS,
+        objectives=OBJECTIVES,
+        # Fewer bits and dropped experts are faster, and give another model's answers.
+        usual_limits=INTACT,
+        default_objective="latency",
+        default_workload="chat",
+        exports=FORMATS,
+        partial_exports=tuple(FORMATS),
+        groups=GROUPS,
     )
-    version = 6
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.02
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    table_space = "edge-offload-table"
-    model_reasons: tuple[str, ...] = MODEL_REASONS
-    metrics: tuple[MetricSpec, ...] = METRICS
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    # Fewer bits and dropped experts are faster, and give another model's answers.
-    usual_limits = INTACT
-    default_objective = "latency"
-    default_workload = "chat"
-    exports: Mapping[str, str] = FORMATS
-    partial_exports: ClassVar[tuple[str, ...]] = tuple(FORMATS)
-
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -377,28 +377,21 @@ class MoeSimulator(RowSimulator):
         servers = P("n_gpus") * SERVER_KW_PER_GPU - HOST_W / 1000.0
         kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6 + servers
         owned = ownership_metrics(years, pue, electricity, grid, price, kilowatts)
-        self.metrics = (*METRICS, *owned)
         is_closed = space == "closed-loop"
+        self._space_name = space
         self._steps = fidelity == "steps" or (fidelity == "auto" and is_closed)
-        self.space = design_space(space)
-        if hardware and "hardware" in self.space.names:
+        designs = design_space(space)
+        if hardware and "hardware" in designs.names:
             raise InvalidArgumentError(
                 f"`hardware` must be left out in space {space!r}, whose designs choose it; "
                 f"got {hardware!r}. Set it in a design: --set hardware=NAME."
             )
-        self.default_objective = _DEFAULT_OBJECTIVE[space]
-        self.default_workload = shipped_names(space)[0]
         self.node: NodePreset = node(hardware or HARDWARE[space])
         self.model: MoeModel = model_of(model) if model else default_model(space)
-        self.space = with_gpus(self.space, self.node.n_gpus)
+        designs = with_gpus(designs, self.node.n_gpus)
         # Experts divide among powers of two.
         self._server_gpus = max(GPUS_OF_A_SERVER, 1 << (self.node.n_gpus.bit_length() - 1))
         self._engine: Engine = engine_of(engine or ("vllm" if is_closed else "ideal"))
-        if self._engine.label != "ideal":
-            self.version = 7  # constants of engines were fitted to medians of TTFT
-        if space in _ENGINE_SPACES:
-            self.version = 8  # prompts longer than a step are split, as engines do
-            self.model_reasons += (REFUSED,) * (not self._engine.chunks)
         if (prefill_workers > 0) != (decode_workers > 0):
             raise InvalidArgumentError(
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
@@ -444,16 +437,31 @@ class MoeSimulator(RowSimulator):
             "chunk_tokens": step_tokens,
         }  # fmt: skip
         if any(replaced.values()):
-            kept = [name for name in self.space.names if not replaced.get(name)]
-            self.space = self.space.restricted(keep=kept)
-        most = self._server_gpus * (_MOST_SERVERS if "servers" in self.space.names else 1)
-        if {"spread", "servers"} & {*self.space.names} and not expert_groups:
-            # Only where a design may be so: reasons are part of a task's identity.
-            self.model_reasons += (UNEVEN,) * bool(self.model.experts % most)
+            kept = [name for name in designs.names if not replaced.get(name)]
+            designs = designs.restricted(keep=kept)
+        most = self._server_gpus * (_MOST_SERVERS if "servers" in designs.names else 1)
+        # Only where a design may be so: reasons are part of a task's identity.
+        may_be = {"spread", "servers"} & {*designs.names} and not expert_groups
+        is_uneven = bool(may_be and self.model.experts % most)
         if hardware or model or engine:
-            self.space = self._with_fitting_default()
-        self.costs: Mapping[str, str] = costs_of(space)
-        self.relief: Mapping[str, tuple[str, ...]] = {cost: RELIEF[cost] for cost in self.costs}
+            designs = self._with_fitting_default(designs)
+        # Constants of engines were fitted to medians of TTFT.
+        version = self.spec.version if self._engine.label == "ideal" else 7
+        refused: tuple[str, ...] = ()
+        if space in _ENGINE_SPACES:
+            version = 8  # prompts longer than a step are split, as engines do
+            refused = (REFUSED,) * (not self._engine.chunks)
+        costs = costs_of(space)
+        self.spec = self.spec.completed(
+            space=designs,
+            version=version,
+            metrics=(*METRICS, *owned),
+            model_reasons=(*self.spec.model_reasons, *refused, *(UNEVEN,) * is_uneven),
+            default_objective=_DEFAULT_OBJECTIVE[space],
+            default_workload=shipped_names(space)[0],
+            costs=costs,
+            relief={cost: RELIEF[cost] for cost in costs},
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads that ship with the space: see `workloads.workload`."""
@@ -515,12 +523,12 @@ class MoeSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: Asked, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
-        if UNEVEN in self.model_reasons:
+        if UNEVEN in self.spec.model_reasons:
             serving, _ = self._serving(self.space.design_at(indices), opened)
             if is_uneven(opened.model, serving):
                 return UNEVEN
         ready = self._prepared(opened, indices, cost)
-        whole = REFUSED in self.model_reasons and not ready.serving.chunk_tokens
+        whole = REFUSED in self.spec.model_reasons and not ready.serving.chunk_tokens
         if whole and ready.requests.prompt_tokens.max() > ready.serving.max_tokens:
             return REFUSED
         if ready.plan.infeasible is not None:
@@ -688,13 +696,12 @@ class MoeSimulator(RowSimulator):
             parts += (self._engine,)
         return sha256(repr(parts).encode()).hexdigest()
 
-    def _with_fitting_default(self) -> DesignSpace:
+    def _with_fitting_default(self, space: DesignSpace) -> DesignSpace:
         """Return the space with a default design that fits the given server and model.
 
         The default stays where it fits. Else the number of GPUs is the server's, and bits are as
         many as fit.
         """
-        space = self.space
         if "hardware" in space.names:
             return space
         if space.name == "closed-loop":
@@ -750,7 +757,7 @@ class MoeSimulator(RowSimulator):
         served = asked.model
         serving = self._as_designed(design, served)
         serving = replace(serving, independent=asked.independent)
-        if self.space.name in _ENGINE_SPACES and self._engine.chunks and not serving.chunk_tokens:
+        if self._space_name in _ENGINE_SPACES and self._engine.chunks and not serving.chunk_tokens:
             longest = int(asked.requests_of(serving.clients).prompt_tokens.max())
             if longest > serving.max_tokens:
                 # Engines split a prompt that no step holds, as vLLM's chunked prefill does.
@@ -760,7 +767,7 @@ class MoeSimulator(RowSimulator):
 
     def _as_designed(self, design: Mapping[str, Any], served: MoeModel) -> Serving:
         n_experts = served.moe_layers * served.experts
-        return self._tuned(serving_of(self.space.name, design, n_experts, self._server_gpus))
+        return self._tuned(serving_of(self._space_name, design, n_experts, self._server_gpus))
 
     def _tuned(self, serving: Serving) -> Serving:
         """Return a way of serving with the chosen engine and options."""
@@ -830,7 +837,7 @@ class MoeSimulator(RowSimulator):
           InvalidDesignError: The design does not lie in the space, or cannot be built.
         """
         default = self.space.default
-        ready = self.prepared({**default, **design}, self.workload(self.default_workload))
+        ready = self.prepared({**default, **design}, self.workload(default_workload(self)))
         if ready.plan.infeasible is not None or ready.table is None:
             raise InvalidDesignError(
                 f"A design must be one that can be built, at fidelity steps, to have step costs; "

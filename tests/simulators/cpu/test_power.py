@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import breakdown_of
 from archgym.evaluation.stand_in import open_stand_in
 from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
@@ -63,7 +64,7 @@ def test_clock_beyond_the_supply_is_no_design() -> None:
 
     found = simulator.evaluate_batch(indices, simulator.workload("sort"))
 
-    assert simulator.reasons[found.reason[0]] == "its clock is faster than its supply allows"
+    assert simulator.spec.reasons[found.reason[0]] == "its clock is faster than its supply allows"
 
 
 def test_highest_clock_follows_the_alpha_power_law() -> None:
@@ -136,13 +137,13 @@ def test_parts_sum_to_area_and_power() -> None:
     workload = simulator.workload("sort")
     default = simulator.space.default_indices
 
-    parts = simulator.breakdown(default, workload)
+    parts = breakdown_of(simulator, default, workload)
 
     row = metrics({})
     for name in ("area_mm2", "power_mw"):
         assert sum(parts[name].values()) == pytest.approx(row[name], rel=1e-9)
     assert parts["area_mm2"]["llc"] > parts["area_mm2"]["l2"] > 0
-    assert simulator.breakdown(default, None) == {"area_mm2": parts["area_mm2"]}
+    assert breakdown_of(simulator, default, None) == {"area_mm2": parts["area_mm2"]}
     assert CpuSimulator(node="none").breakdown(default, workload) == {}
 
 

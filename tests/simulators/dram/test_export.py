@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidDesignError
+from archgym.evaluation.simulator import default_workload
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, read_mapping, read_memspec
@@ -145,8 +146,9 @@ def test_speed_bin_that_ramulator_lacks_is_refused() -> None:
     design = {**space.design_at(space.default_indices), "speed_bin": "LPDDR5X_8533"}
 
     with pytest.raises(InvalidDesignError, match="no speed bin 'LPDDR5X_8533'"):
-        simulator.export(
+        exported(
+            simulator,
             "ramulator",
             space.indices_of(design),
-            simulator.workload(simulator.default_workload),
+            simulator.workload(default_workload(simulator)),
         )

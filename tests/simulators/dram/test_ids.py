@@ -13,8 +13,8 @@ from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 
 @pytest.mark.parametrize("device", device_names())
 def test_id_of_every_device_and_space_reads_back(device: str) -> None:
-    kind, _ = DramSimulator.variant({"device": device})
-    for space in kind.space_names:
+    kind = DramSimulator.variant({"device": device})
+    for space in kind.spec.space_names:
         task = Task.make(
             "dram", "kv-cache-gather", "low-latency", space, requests="20", device=device
         )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.formats.trace import Trace, write_trace
@@ -77,7 +78,7 @@ def test_every_device_runs_every_workload(device: str) -> None:
 
 
 # The space that replays files of DRAMSys has no inactive parameters.
-@pytest.mark.parametrize("space", sorted({*DramSimulator.space_names} - {"dramsys"}))
+@pytest.mark.parametrize("space", sorted({*DramSimulator.spec.space_names} - {"dramsys"}))
 def test_inactive_parameters_change_nothing(space: str) -> None:
     simulator = DramSimulator(space, "lpddr4-3200")
     rng = np.random.default_rng(2)
@@ -149,7 +150,7 @@ def test_deadlock_is_a_result_with_a_reason() -> None:
 
     result = simulator.simulate(indices, workload)
 
-    assert simulator.reasons[int(result.reason[0])].startswith("the controller waits for ever")
+    assert simulator.spec.reasons[int(result.reason[0])].startswith("the controller waits for ever")
     assert np.isnan(result.values).all()
     judged = simulator.evaluate(design, workload)
     assert judged.infeasible is not None
@@ -163,18 +164,18 @@ def test_energy_is_absent_where_it_is_unknown() -> None:
         names = {spec.name for spec in simulator.metrics}
 
         assert ("power_mw" in names) == ("total_energy_pj" in names) == has_energy
-        assert set(simulator.objectives) >= {"least-time", "low-latency", "balanced"}
+        assert set(simulator.spec.objectives) >= {"least-time", "low-latency", "balanced"}
         for objective in ("low-power", "low-energy", "archgym-2023"):
-            assert (objective in simulator.objectives) == has_energy
-        for found in simulator.objectives.values():
+            assert (objective in simulator.spec.objectives) == has_energy
+        for found in simulator.spec.objectives.values():
             assert {term.metric for term in found.terms} <= names
 
 
 def test_groups_hold_every_parameter_once() -> None:
-    for space in DramSimulator.space_names:
+    for space in DramSimulator.spec.space_names:
         for device in ("ddr3-1600", "hbm2"):
             simulator = DramSimulator(space, device)
-            members = [name for group in simulator.groups.values() for name in group]
+            members = [name for group in simulator.spec.groups.values() for name in group]
             assert sorted(members) == sorted(simulator.space.names)
 
 
@@ -281,12 +282,12 @@ def test_workload_is_described() -> None:
     simulator = DramSimulator()
     workload = simulator.workload("cloud-1")
 
-    assert simulator.describe_workload(workload)["requests"] == (10_000, "")
+    assert facts_about(simulator, workload)["requests"] == (10_000, "")
 
 
 def test_workloads_are_those_that_ship() -> None:
     assert DramSimulator().workload_names() == tuple(SHIPPED)
-    assert DramSimulator().default_workload in SHIPPED
+    assert DramSimulator.spec.default_workload in SHIPPED
 
 
 def test_prepared_traces_are_kept_up_to_a_limit() -> None:

@@ -60,7 +60,7 @@ def test_request_above_the_capacity_is_rejected_and_touches_nothing(made: Made) 
 
 @pytest.mark.parametrize("space", ["vllm", "sglang", "offload"])
 def test_least_memory_for_half_of_the_prompts_is_an_objective(space: str) -> None:
-    objective = KvSimulator(space).objectives["memory-for-half"]
+    objective = KvSimulator(space).spec.objectives["memory-for-half"]
 
     assert [str(limit) for limit in objective.limits] == ["hit_percent >= 50"]
     assert [term.metric for term in objective.terms] == ["cache_gib"]
@@ -147,7 +147,7 @@ def test_furthest_next_use_reaches_the_optimum_on_sessions() -> None:
     assert found["hit_blocks"] == found["optimum_blocks"]
 
 
-@pytest.mark.parametrize("space", KvSimulator.space_names)
+@pytest.mark.parametrize("space", KvSimulator.spec.space_names)
 def test_policy_that_knows_the_future_is_never_a_design(space: str) -> None:
     made = KvSimulator(space)
     names = [str(v) for p in made.space.parameters for v in map(p.value, range(p.size))]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, UnknownNameError
-from archgym.evaluation.simulator import Workload
+from archgym.evaluation.simulator import Workload, default_workload
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import Routing
 from archgym.simulators.moe.formats.routing_trace import write_routing
@@ -57,10 +57,10 @@ def test_golden_rows_cover_every_space_and_both_outcomes() -> None:
 @pytest.mark.parametrize("space", SPACE_NAMES)
 def test_groups_divide_each_space(space: str) -> None:
     simulator = MoeSimulator(space)
-    grouped = [name for members in simulator.groups.values() for name in members]
+    grouped = [name for members in simulator.spec.groups.values() for name in members]
 
     assert sorted(grouped) == sorted(simulator.space.names)
-    assert set(simulator.groups) <= set(GROUPS)
+    assert set(simulator.spec.groups) <= set(GROUPS)
 
 
 def test_table_space_has_some_twenty_thousand_designs() -> None:
@@ -300,7 +300,7 @@ def test_numbers_of_requests_and_tokens_must_be_whole(option: str, text: str) ->
 
 def _asked(simulator: MoeSimulator, n: int, prompt: int, output: int) -> Workload:
     """Return requests that come at once."""
-    known: Asked = simulator.workload(simulator.default_workload).content
+    known: Asked = simulator.workload(default_workload(simulator)).content
     tokens = [np.full(n, each, np.int32) for each in (prompt, output)]
     asked = replace(known, requests=Requests(np.zeros(n, np.int64), *tokens))
     return Workload("own", f"{n} x {prompt}+{output}", replace(asked, longest=prompt + output))

@@ -164,9 +164,8 @@ _N: Final = 20_000
 
 @cache
 def _simulator(device: str) -> Any:
-    kind: Any
-    kind, options = DramSimulator.variant({"device": device})
-    return kind(**options)
+    kind: Any = DramSimulator.variant({"device": device})
+    return kind(device=device)
 
 
 def _by_locality(counters: Mapping[str, float], previous: int) -> int:

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file, load_standard
 from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
@@ -83,7 +83,7 @@ def require_ticks(memory: Simulator) -> None:
     Raises:
       InvalidArgumentError: It is one of DRAMSys' devices.
     """
-    if not isinstance(memory.unrestricted, RamulatorSimulator):
+    if not isinstance(unrestricted(memory), RamulatorSimulator):
         raise InvalidArgumentError(
             f"`dram.device` must be {', '.join(FAMILIES)} or one of their speed bins; got a device "
             "of DRAMSys."
@@ -120,27 +120,27 @@ class RamulatorSimulator(RowSimulator):
       device: Name of the device, or a file's path with the start of its digest.
     """
 
-    name = "dram"
-    compared = "equal to Ramulator 2.1 in every command; not compared with silicon"
-    version = 1  # the first tick decides the write mode of idle channels
-    fidelity = "exact"
-    fidelity_names: ClassVar[tuple[str, ...]] = ("exact",)
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"exact": 0.0}
-    costs: Mapping[str, str] = COSTS
-    relief: Mapping[str, tuple[str, ...]] = {
-        "rows": ("address_mapping", "scheduler"),
-        "activation-rate": ("address_mapping", "scheduler"),
-        "turnaround": ("scheduler",),
-    }
-    default_objective = "balanced"
-    default_workload = "kv-cache-gather"
-    exports: Mapping[str, str] = {
-        "ramulator": "Script for Ramulator 2.1, and the requests as its trace."
-    }
-    exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
-    model_reasons: tuple[str, ...] = (_LIVELOCK, _CAPACITY, _SCATTER)
-
-    sub_systems = FAMILY_GROUPS
+    spec = SimulatorSpec(
+        name="dram",
+        compared="equal to Ramulator 2.1 in every command; not compared with silicon",
+        # the first tick decides the write mode of idle channels
+        version=1,
+        fidelity="exact",
+        fidelity_names=("exact",),
+        accuracy_percent={"exact": 0.0},
+        costs=COSTS,
+        relief={
+            "rows": ("address_mapping", "scheduler"),
+            "activation-rate": ("address_mapping", "scheduler"),
+            "turnaround": ("scheduler",),
+        },
+        default_objective="balanced",
+        default_workload="kv-cache-gather",
+        exports={"ramulator": "Script for Ramulator 2.1, and the requests as its trace."},
+        exports_of_options={"dramsys": "device=ddr4-2400"},
+        model_reasons=(_LIVELOCK, _CAPACITY, _SCATTER),
+        groups=FAMILY_GROUPS,
+    )
 
     @declared
     def __init__(
@@ -180,20 +180,20 @@ class RamulatorSimulator(RowSimulator):
         """
         self._n_requests = requests
         self.made, self.device = _load(device)
-        self.options = {**self.options, "device": self.device}
-        self.space = family_space(self.made)
         is_powered = has_energy(self.made)
-        self.metrics: tuple[MetricSpec, ...] = family_metrics(
-            self.made.family, currents_note(self.made) if is_powered else None
-        )
-        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
+        note = currents_note(self.made) if is_powered else None
         self._window_us, self._sink = window_us, sink_k_per_w
         check_window(window_us, is_powered, device)
-        self.objectives: Mapping[str, Objective] = {
-            name: objective
-            for name, objective in objectives(is_powered).items()
-            if name != "archgym-2023"
-        }
+        aims = {n: aim for n, aim in objectives(is_powered).items() if n != "archgym-2023"}
+        self.spec = self.spec.completed(
+            space=family_space(self.made),
+            options={**self.options, "device": self.device},
+            metrics=(
+                *family_metrics(self.made.family, note),
+                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
+            ),
+            objectives=aims,
+        )
         sizes = {o.burst_bytes for o in self.made.organisations.values()}
         if len(sizes) > 1:
             raise FileFormatError(
@@ -259,7 +259,7 @@ class RamulatorSimulator(RowSimulator):
         if self._window_us:
             peaks = self._peaks(c, opened, cost)
             found |= dict(zip((spec.name for spec in WINDOW_METRICS), peaks, strict=True))
-        return np.array([found[spec.name] for spec in self.simulated_metrics])
+        return np.array([found[spec.name] for spec in self.spec.simulated_metrics])
 
     def _peaks(self, c: Configuration, bursts: Bursts, without: str | None) -> tuple[float, float]:
         """Return power and temperature of the worst window; see `package_peaks`."""

@@ -11,7 +11,7 @@ from archgym.control.declaration import Control
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.options import Option
-from archgym.evaluation.simulator import Workload
+from archgym.evaluation.simulator import Workload, default_workload
 from archgym.simulators.moe.control.runs import COSTS, MoeRun
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.workloads.requests import Requests, generate_requests
@@ -104,7 +104,7 @@ def _task(
         )
     simulator = _simulator(hardware, model)
     asked = replace(
-        simulator.workload(simulator.default_workload).content, promise=Promise(ttft_ms, tpot_ms)
+        simulator.workload(default_workload(simulator)).content, promise=Promise(ttft_ms, tpot_ms)
     )
 
     @lru_cache(maxsize=64)
