@@ -29,7 +29,7 @@ help:
 	@echo "make demo       search how to serve Mixtral 8x7B from a 24 GB card, with three agents"
 	@echo "make test       lint, check types, build and check the wheel, run the tests"
 	@echo "make test-slow  run the slow tests"
-	@echo "make lint       ruff and mypy"
+	@echo "make lint       ruff, codespell and mypy"
 	@echo "make bench      measure speed"
 	@echo "make leaderboard  verify the submissions in leaderboard/ and write their page to build/"
 	@echo "make paper      make the figures of the paper, and compare their numbers with the record"
@@ -75,6 +75,7 @@ lint: style types
 style: $(FULL)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell README.md CONTRIBUTING.md archgym benchmarks docs evidence examples experiments
 
 types: $(FULL)
 	$(BIN)/mypy

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.metrics import Metrics, MetricSpec
     from archgym.evaluation.objective import Objective, Term
     from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+    from archgym.evaluation.spec import SimulatorSpec
     from archgym.evaluation.task import Task
     from archgym.evaluation.trials import Trial, Trials
     from archgym.searching import SearchResult, search
@@ -70,6 +71,7 @@ _HOMES = {
     "Real": "spaces.parameter",
     "SearchResult": "searching",
     "Simulator": "evaluation.simulator",
+    "SimulatorSpec": "evaluation.spec",
     "Study": "studies.study",
     "Task": "evaluation.task",
     "Term": "evaluation.objective",
@@ -114,6 +116,7 @@ __all__ = [
     "Real",
     "SearchResult",
     "Simulator",
+    "SimulatorSpec",
     "Study",
     "Task",
     "Term",

@@ -1,11 +1,12 @@
 """A search in one call, and its result for notebooks."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from archgym.errors import (
 )
 from archgym.evaluation.cache import RECHECK, CachedExecutor
 from archgym.evaluation.executor import Executor, executor_for, within
+from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
+from archgym.evaluation.sensitivity import unchanged_metrics
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WorkloadChoice
@@ -40,9 +43,12 @@ from archgym.studies.study import Callback, Study
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _MAX_FOLDERS = 10_000
+# chosen: imports and kernels from the cache load in it; they are no part of a time limit.
+_LOADING_S = 10.0
 # chosen: start designs that are found; the model of `auto` begins after eight results.
 _MOST_STARTS = 6
 # Arguments of other libraries, and ours.
@@ -216,7 +222,7 @@ def search(
         `start` nor `warm_start` is given. They are good for other workloads.
       patience: Evaluations without a better design at which the search ends.
       stop_at: Limits on metrics; the first design that meets them ends the search.
-      minutes: Wall time after which no further design is evaluated [min].
+      minutes: Wall time of the search, its default design included [min]; see `Study.run`.
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
       cache: Folder of evaluations that studies share; no design is simulated twice, except the
@@ -274,7 +280,7 @@ def search(
         "confidence": confidence,
     }
     given = {k: v for k, v in choices.items() if v is not None}
-    task = _within(timeout_s, problem, given, options)
+    task, minutes = timely(minutes, lambda: _within(timeout_s, problem, given, options))
     if isinstance(task.simulator, OutsideSimulator):
         raise InvalidArgumentError(
             f"Designs of {task.simulator.name!r} are evaluated elsewhere, so it cannot be searched "
@@ -349,6 +355,15 @@ def suited_settings(
     if folder is not None and (Path(folder) / STUDY_NAME).is_file():
         recorded = read_header(Path(folder))
         suited = {k: v for k, v in recorded.hyperparameters.items() if k in kind.suited_names}
+    if recorded is None:
+        names, n_tried = unchanged_metrics(task)
+        for name in names:
+            logger.warning(
+                "Metric %r is the same on %d tried designs, so no parameter of this space seems "
+                "to change it. Choose another metric, space or option.",
+                name,
+                n_tried,
+            )
     if not start and not warm_start:
         uses = kind.uses_portfolio and prior
         shipped = shipped_designs(task.simulator.name, task.space) if uses else ()
@@ -436,6 +451,34 @@ def _within(
             "since rewards are relative to it. Choose another by `default=` of the parameters, or "
             "a longer time."
         ) from None
+
+
+def timely(minutes: float | None, make: Callable[[], T]) -> tuple[T, float | None]:
+    """Return what is made, such as a task, and what it leaves of a time limit [min].
+
+    Raises:
+      SimulatorError: It takes longer than the limit.
+    """
+    if minutes is None:
+        return make(), None
+    started, programs = time.monotonic(), RunningPrograms()
+
+    def made() -> T:
+        with programs:
+            return make()
+
+    try:
+        found = within(max(60.0 * minutes, _LOADING_S), made)
+    except TimeoutError:
+        programs.stop()
+        raise SimulatorError(
+            f"The default design must be evaluated within the time limit of {minutes:g} min, since "
+            "rewards are relative to it. Choose a longer time, a smaller workload or another "
+            "fidelity."
+        ) from None
+    took_s = time.monotonic() - started
+    # A little, so that a limit in the past ends the run at once.
+    return found, minutes if took_s < _LOADING_S else max(minutes - took_s / 60.0, 1e-6)
 
 
 def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) -> Task:

@@ -93,7 +93,7 @@ print(time.process_time() - began)
 
 
 def main() -> None:
-    """Prints four tables."""
+    """Print four tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mappings", type=int, default=5_000, help="distinct ones a row")
     parser.add_argument("--designs", type=int, default=12, help="random accelerators")
@@ -157,7 +157,7 @@ def report_mappings(n: int) -> None:
 def report_networks(n: int) -> None:
     """Seconds a network with the mapper inside, nothing remembered."""
     print(f"{'network':24}{'fidelity':10}{'shapes':>8}{'s/design':>10}{'designs/s':>10}")
-    for fidelity in AcceleratorSimulator.fidelity_names:
+    for fidelity in AcceleratorSimulator.spec.fidelity_names:
         simulator = AcceleratorSimulator(fidelity=fidelity)
         for name in ("resnet-18", "resnet-50", "mobilenet-v2", "bert-base", "llama-decode"):
             # Other designs each time, so that nothing is remembered.
@@ -174,7 +174,7 @@ def report_networks(n: int) -> None:
 
 
 def report_efforts(n: int) -> None:
-    """What an effort costs, how far it is from a second's, and whether it ranks designs alike."""
+    """Compare an effort with a second: time, distance of results, and ranking of designs."""
     from archgym.simulators.accelerator.space import hardware, hardware_space
 
     space = hardware_space()

@@ -1,6 +1,6 @@
-"""CPU time of the DRAM fidelity `exact` on a fixed set of random designs and workloads.
+"""CPU time of the DRAM simulator on a fixed set of random designs and workloads.
 
-Run it as `python benchmarks/dram_exact.py [--designs N] [--repeats R] [--fidelity NAME]`. Each
+Run it as `python benchmarks/dram_exact.py [--designs N] [--repeats R]`. Each
 device runs N random designs of the default space on each workload, R times over; the least CPU time
 of a workload counts. The checksum covers every output of every run: an optimisation must keep it.
 With `--requests N` it runs the default design on one trace of N random requests instead.
@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.formats.trace import Trace
@@ -26,25 +27,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--designs", type=int, default=8, help="random designs of each workload")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts")
-    parser.add_argument("--fidelity", default="exact", help="exact or fast")
     parser.add_argument("--devices", nargs="+", default=DEVICES, help="devices")
     parser.add_argument("--requests", type=int, default=0, help="requests of one long trace")
     arguments = parser.parse_args()
     if arguments.requests:
-        run_long(arguments.requests, arguments.fidelity)
+        run_long(arguments.requests)
         return
     print("CPU time of 10,000 requests [ms], over the workloads; checksum of all outputs")
     print(f"{'device':14}{'median':>8}{'mean':>8}{'least':>8}{'most':>8}  checksum")
     everything = []
     for device in arguments.devices:
-        simulator = DramSimulator(device=device, fidelity=arguments.fidelity)
+        simulator = DramSimulator(device=device)
         times, checksum = measure(simulator, arguments.designs, arguments.repeats)
         everything += times
         print(row(device, times) + f"  {checksum:08x}", flush=True)
     print(row("all", everything))
 
 
-def run_long(n: int, fidelity: str) -> None:
+def run_long(n: int) -> None:
     """Run the default design on one trace of random requests; print time, memory and counts."""
     rng = np.random.default_rng(1)
     trace = Trace(
@@ -53,7 +53,7 @@ def run_long(n: int, fidelity: str) -> None:
         rng.random(n) < 0.3,
         64 * rng.integers(0, 2**24, n),
     )
-    simulator = DramSimulator(fidelity=fidelity)
+    simulator = DramSimulator()
     simulator.evaluate_batch(simulator.space.default_indices[None], simulator.workload("stream"))
     workload = Workload(trace.name, trace.digest, trace)
     start = time.process_time()
@@ -63,7 +63,7 @@ def run_long(n: int, fidelity: str) -> None:
     column = {m.name: found.values[0, i] for i, m in enumerate(simulator.metrics)}
     served = sum(column[name] for name in ("row_hits", "row_misses", "row_conflicts"))
     print(
-        f"{n:,} requests, {fidelity}: {seconds:.1f} s of CPU time, peak memory {peak_gb:.2f} GB, "
+        f"{n:,} requests: {seconds:.1f} s of CPU time, peak memory {peak_gb:.2f} GB, "
         f"{served:,.0f} served in {column['total_time_ns'] / 1e6:.3f} ms"
     )
 
@@ -82,7 +82,7 @@ def measure(simulator: DramSimulator, n_designs: int, repeats: int) -> tuple[lis
             outputs = simulator.outputs(indices, workload)
             seconds = min(seconds, time.process_time() - start)
         checksum = zlib.crc32(np.ascontiguousarray(outputs).tobytes(), checksum)
-        n_bursts = int(simulator.describe_workload(workload)["bursts"][0])
+        n_bursts = int(facts_about(simulator, workload)["bursts"][0])
         times.append(1e3 * seconds / n_designs / n_bursts * 1e4)
     return times, checksum
 

@@ -17,7 +17,7 @@ N_RECORDS = 100_000
 
 
 def measure(n_metrics: int, batch: int) -> None:
-    """Appends and loads `N_RECORDS` records of 12 parameters."""
+    """Append and load `N_RECORDS` records of 12 parameters."""
     shape = JournalShape((16,) * 12, 1, n_metrics, 4)
     rng = np.random.default_rng(0)
     records = Records.empty(shape, N_RECORDS)

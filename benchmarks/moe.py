@@ -45,7 +45,7 @@ def _serve(what: str, serving: Serving, requests: Requests, server: str, seed: i
 
 
 def main() -> None:
-    """Prints one line a case."""
+    """Print one line a case."""
     many = generate_requests(
         300, 1, rate_per_s=10.0, prompt_mean=220, output_mean=200, prompt_spread=0.8,
         output_spread=0.8,

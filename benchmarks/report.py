@@ -24,7 +24,7 @@ _PIECE = 50_000
 
 
 def write_study(folder: Path, task: Task, seed: int, n: int) -> None:
-    """Writes a finished study with drawn results."""
+    """Write a finished study with drawn results."""
     folder.mkdir(parents=True)
     agent = "random" if seed % 2 else "genetic"
     header = new_header("search", folder, task.to_json(), agent=agent, seed=seed, budget=n)
@@ -48,7 +48,7 @@ def write_study(folder: Path, task: Task, seed: int, n: int) -> None:
 
 
 def main() -> None:
-    """Prints the figures."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluations", type=int, default=1_000_000)
     parser.add_argument("--studies", type=int, default=10)

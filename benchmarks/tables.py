@@ -8,12 +8,13 @@ simulating them takes minutes; ``python benchmarks/tables.py TABLE`` measures on
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from archgym.envs import DesignVectorEnv
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, default_workload
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
 from archgym.tables import TableSimulator, build_table
@@ -25,34 +26,29 @@ N_ENVS = 4096
 class MadeUp(Simulator):
     """Designs and metrics of the DRAM simulator, with numbers at once."""
 
-    name = "dram"
-    version = 0
-
     def __init__(self) -> None:
         real = DramSimulator("archgym-2023")
-        self.space, self.metrics = real.space, real.metrics
-        self.objectives, self.default_objective = real.objectives, real.default_objective
-        self.default_workload = "made-up"
+        self.spec = replace(real.spec, version=0, default_workload="made-up", options={})
         self._weights = np.random.default_rng(0).random(
             (self.space.n_parameters, len(self.metrics))
         )
 
     def workload_names(self) -> tuple[str, ...]:
-        """One."""
+        """Return the name of the only workload."""
         return ("made-up",)
 
     def workload(self, name: str | Path) -> Workload:
-        """That one."""
+        """Return the only workload, whatever the name."""
         return Workload("made-up", "0" * 64, None)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Numbers of which a tenth differ."""
+        """Return made-up numbers, a tenth of which differ."""
         values = 1.0 + np.floor(10 * (indices % 5) @ self._weights)
         return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
 
 
 def measure_build(out: Path) -> None:
-    """Builds the table of made-up numbers."""
+    """Build the table of made-up numbers."""
     started = time.process_time()
     build_table(Task.make(MadeUp()), out, workers=1)
     seconds = time.process_time() - started
@@ -64,8 +60,8 @@ def measure_build(out: Path) -> None:
 
 
 def measure_lookups(table: TableSimulator, batch: int) -> None:
-    """Looks designs up that are drawn from all combinations."""
-    workload = table.workload(table.default_workload)
+    """Look designs up that are drawn from all combinations."""
+    workload = table.workload(default_workload(table))
     rng = np.random.default_rng(0)
     drawn = rng.integers(table.space.sizes, size=(N_LOOKUPS, table.space.n_parameters))
     started = time.process_time()
@@ -76,7 +72,7 @@ def measure_lookups(table: TableSimulator, batch: int) -> None:
 
 
 def measure_steps(path: Path, formulation: str, actions: str, n_envs: int) -> None:
-    """Steps a vector environment with random actions, which are drawn before."""
+    """Step a vector environment with random actions, which are drawn before."""
     env = DesignVectorEnv(
         Task.make(stand_in=path), n_envs, formulation=formulation, actions=actions
     )
@@ -106,7 +102,7 @@ def main() -> None:
         table = TableSimulator(path)
         opened = time.process_time()
         table.evaluate_batch(
-            table.space.default_indices[None, :], table.workload(table.default_workload)
+            table.space.default_indices[None, :], table.workload(default_workload(table))
         )
         read = time.process_time()
         print(f"open: {opened - started:.3f} s of CPU; first look-up: {read - opened:.3f} s")

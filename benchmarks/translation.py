@@ -43,7 +43,7 @@ N_DESIGNS = 8
 
 
 def main() -> None:
-    """Prints the time to compile, then the table."""
+    """Print the time to compile, then the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, help="folder with traces/*.npz")
     traces = load(parser.parse_args().reference)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def load(folder: Path | None) -> dict[str, MemoryTrace]:
-    """The traces of the folder, else random ones."""
+    """Return the traces of the folder, else random ones."""
     if folder is None and "ARCHGYM_REFERENCE" in os.environ:
         folder = Path(os.environ["ARCHGYM_REFERENCE"]) / "translation"
     if folder is not None:
@@ -115,7 +115,7 @@ def report(name: str, trace: MemoryTrace, has_peer: bool) -> tuple[float, float,
 
 
 def summarise(rates: dict[str, tuple[float, float]]) -> None:
-    """Prints geometric means beside what must be reached."""
+    """Print geometric means next to their targets."""
     tlbs = mean([of_name[0] for of_name in rates.values()])
     print(f"\nTLBs, geometric mean: {tlbs:.1f} M accesses/s (at least {TLB_TARGET:.0f})")
     for title, names, target in (
@@ -199,7 +199,7 @@ def wall_s(call: Callable[[], object]) -> float:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The geometric mean."""
+    """Return the geometric mean."""
     return math.exp(sum(math.log(value) for value in values) / len(values))
 
 

@@ -28,7 +28,7 @@ def simulator_text(name: str, simulator: Any) -> str:
     lines = [
         f"## {name}",
         "",
-        f"Space `{simulator.space_names[0]}`: {space.size:.3g} index vectors.",
+        f"Space `{simulator.spec.space_names[0]}`: {space.size:.3g} index vectors.",
         "",
     ]
     if parts:

@@ -209,7 +209,7 @@ def evaluated(simulator: Simulator, workload: Workload, indices: np.ndarray) -> 
     """
     first = simulator.evaluate_batch(simulator.space.default_indices[None, :], workload)
     weighted = WeightedWorkload(workload, 1.0, workload.name)
-    objective = simulator.objectives[simulator.default_objective]
+    objective = simulator.spec.objectives[simulator.spec.default_objective]
     task = Task(simulator, simulator.space.name, (weighted,), objective, first.values[None, 0])
     return task.evaluate(indices)
 

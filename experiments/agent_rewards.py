@@ -124,7 +124,7 @@ def tasks(choice: str) -> list[Task]:
 
 
 def main() -> None:
-    """Runs and prints."""
+    """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tasks", choices=("dram", "proving"), default="dram")
     parser.add_argument("--agents", nargs="+", default=list(AGENTS))
@@ -144,7 +144,7 @@ def main() -> None:
 
 
 def _value(text: str) -> int | float | str:
-    """A hyperparameter's value as it is meant: a number where it reads as one."""
+    """Return a hyperparameter's value: a number if it reads as one."""
     for kind in (int, float):
         with suppress(ValueError):
             return kind(text)
@@ -159,7 +159,7 @@ def report(
     values: dict[str, Any],
     marks: Sequence[int],
 ) -> None:
-    """Prints one agent's row."""
+    """Print one agent's row."""
     kind = agent_class(name)
     known = {parameter.name for parameter in kind.hyperparameters}
     used = {key: value for key, value in values.items() if key in known}

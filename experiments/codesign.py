@@ -120,7 +120,7 @@ def sampling(n_designs: int, layers: str) -> None:
     began = time.monotonic()
     exact = whole.evaluate_batch(drawn, workload)
     print(f"whole: {time.monotonic() - began:.1f} s")
-    for fidelity in whole.fidelity_names:
+    for fidelity in whole.spec.fidelity_names:
         began = time.monotonic()
         simulator = AcceleratorDramSimulator(fidelity=fidelity, **options)
         result = simulator.evaluate_batch(drawn, workload)
@@ -418,7 +418,7 @@ def searched(task: Task, way: str, seed: int, budget: int) -> float:
     if way == "auto":
         found = ag.search(task, agent="auto", budget=budget, seed=seed)
         return float(found.best.reward) if found.best else -25.0
-    search, parts = Searched(task, budget), list(task.simulator.groups.values())
+    search, parts = Searched(task, budget), list(task.simulator.spec.groups.values())
     columns = [[task.space.names.index(n) for n in part if n in task.space.names] for part in parts]
     every = [*columns[0], *columns[1]]
     if way == "genetic":

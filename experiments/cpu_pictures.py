@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from archgym.evaluation.capabilities import results_without
 from archgym.simulators.cpu import CpuSimulator
 
 matplotlib.use("Agg")
@@ -66,14 +67,14 @@ def main(arguments: Sequence[str]) -> None:
     place = {spec.name: i for i, spec in enumerate(simulator.metrics)}
     indices = simulator.space.default_indices[None]
     slots = {name.removesuffix("_percent"): np.zeros(len(names)) for name in SLOTS}
-    gains = {cost: np.zeros(len(names)) for cost in simulator.costs}
+    gains = {cost: np.zeros(len(names)) for cost in simulator.spec.costs}
     for row, name in enumerate(names):
         workload = simulator.workload(name)
         found = simulator.evaluate_batch(indices, workload).values[0]
         for slot in SLOTS:
             slots[slot.removesuffix("_percent")][row] = found[place[slot]]
-        for cost in simulator.costs:
-            ideal = simulator.evaluate_without(cost, indices, workload).values[0]
+        for cost in simulator.spec.costs:
+            ideal = results_without(simulator, cost, indices, workload).values[0]
             gains[cost][row] = 100.0 * (ideal[place["ipc"]] / found[place["ipc"]] - 1.0)
         cells = [f"{name} ipc {found[place['ipc']]:.3f}"]
         cells += [f"{part} {values[row]:.1f} %" for part, values in slots.items()]

@@ -14,6 +14,7 @@ L2 and without L3 (AMD, 2023; T. Burd et al., ISSCC 2024, 2.2, has the ratio to 
 
 from typing import Any
 
+from archgym.evaluation.capabilities import breakdown_of
 from archgym.simulators.cpu import CpuSimulator
 
 CORES: dict[str, tuple[str, float, bool, dict[str, Any]]] = {
@@ -59,7 +60,7 @@ def main() -> None:
         simulator = CpuSimulator(node=node)
         space = simulator.space
         design = {**space.design_at(space.default_indices), **sizes}
-        parts = dict(simulator.breakdown(space.indices_of(design), None)["area_mm2"])
+        parts = dict(breakdown_of(simulator, space.indices_of(design), None)["area_mm2"])
         parts.pop("dram-channels")
         if not has_l3:
             parts.pop("llc")

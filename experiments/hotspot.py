@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from archgym.evaluation.capabilities import breakdown_of
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.kit.thermal import Block, ThermalNetwork, floorplan
 
@@ -49,7 +50,7 @@ def cases(examples: Path) -> list[tuple[str, Sequence[Block], list[float]]]:
     other = read_floorplan(examples / "example3" / "floorplan2.flp")
     drawn = np.random.default_rng(0).uniform(0.0, 4.0, len(other)).tolist()
     simulator = CpuSimulator()
-    parts = simulator.breakdown(simulator.space.default_indices, simulator.workload("stencil"))
+    parts = breakdown_of(simulator, simulator.space.default_indices, simulator.workload("stencil"))
     core = floorplan(dict(parts["area_mm2"]))
     return [
         ("EV6, gcc", ev6, [gcc[block.name] for block in ev6]),

@@ -20,7 +20,7 @@ import numpy as np
 from archgym.bench import read_bench_report, read_release, verify_bench
 from archgym.bench.report import BenchReport
 from archgym.errors import ArchGymError
-from archgym.files.storage import open_file, require_inside
+from archgym.files.storage import open_file, open_member, require_inside
 
 _MOST, _LONGEST = 2**16, 200
 
@@ -34,8 +34,13 @@ th:first-child, td:first-child, .text { text-align: left; }
 """
 
 
-def submission(folder: Path, replay: bool) -> tuple[dict[str, str], BenchReport | None, str]:
-    """Return what a submission says of itself, its report, and why it is refused."""
+Journals = frozenset[tuple[str, str]]
+
+
+def submission(
+    folder: Path, replay: bool
+) -> tuple[dict[str, str], tuple[BenchReport, Journals] | None, str]:
+    """Return what a submission says of itself, its report and journals, and why it is refused."""
     about = {"title": folder.name, "authors": "", "link": ""}
     try:
         path = folder / "about.json"
@@ -54,9 +59,10 @@ def submission(folder: Path, replay: bool) -> tuple[dict[str, str], BenchReport 
         if found.refusals:
             return about, None, str(found.refusals[0])
         report = read_bench_report(folder)
+        journals = journals_of(folder)
     except (ArchGymError, OSError, ValueError, RecursionError) as error:
         return about, None, str(error).split("\n")[0]
-    return about, report, f"{found.runs} runs, {found.evaluations:,} evaluations"
+    return about, (report, journals), f"{found.runs} runs, {found.evaluations:,} evaluations"
 
 
 def _words(value: object) -> str:
@@ -65,13 +71,14 @@ def _words(value: object) -> str:
     return ", ".join(map(str, texts))[:_LONGEST]
 
 
-def journals_of(folder: Path) -> frozenset[tuple[str, str]]:
+def journals_of(folder: Path) -> Journals:
     """Return the runs of a submission with the digests of their journals."""
-    journals = [*folder.rglob("journal.jsonl")]
-    return frozenset(
-        (path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest())
-        for path in journals
-    )
+    found = set()
+    for path in folder.rglob("journal.jsonl"):
+        with open_member(path) as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        found.add((path.relative_to(folder).as_posix(), digest))
+    return frozenset(found)
 
 
 def rows_of(reports: dict[str, BenchReport]) -> list[tuple[str, str, dict[tuple[str, int], float]]]:
@@ -90,26 +97,28 @@ def rows_of(reports: dict[str, BenchReport]) -> list[tuple[str, str, dict[tuple[
 def page(folder: Path, replay: bool) -> str:
     """Return the page."""
     reports, notes = {}, []
-    journals: dict[frozenset[tuple[str, str]], str] = {}
+    journals: dict[Journals, str] = {}
     for path in sorted(p for p in folder.iterdir() if p.is_dir()):
-        about, report, note = submission(path, replay)
-        if report is not None:
+        about, accepted, note = submission(path, replay)
+        if accepted is not None:
             # Nobody can tell here who copied from whom.
-            first = journals.setdefault(journals_of(path), path.name)
+            first = journals.setdefault(accepted[1], path.name)
             note += f"; the same journals as in {first}" if first != path.name else ""
         title = html.escape(about["title"])
         if about["link"].startswith("https://"):
             title = f'<a href="{html.escape(about["link"])}">{title}</a>'
         authors = html.escape(about["authors"])
-        state = "accepted" if report is not None else "refused"
+        state = "accepted" if accepted is not None else "refused"
         notes.append(
             f'<tr><td>{title}</td><td class="text">{authors}</td><td class="text">{state}: '
             f"{html.escape(note)}</td></tr>"
         )
-        if report is not None:
-            # Titles may be equal, folders are not.
+        if accepted is not None:
+            # Titles may be equal, also to another one with its folder; folders are not.
             name = about["title"]
-            reports[name if name not in reports else f"{name} ({path.name})"] = report
+            while name in reports:
+                name = f"{name} ({path.name})"
+            reports[name] = accepted[0]
     rows = rows_of(reports)
     columns = sorted({key for _, _, found in rows for key in found})
     parts = [
@@ -138,19 +147,21 @@ Rows = list[tuple[str, str, dict[tuple[str, int], float]]]
 
 
 def standings(rows: Rows, columns: list[tuple[str, int]]) -> str:
-    """Return the mean rank of each row over the tasks that all rows ran."""
-    shared = [key for key in columns if all(key in found for _, _, found in rows)]
-    budgets = sorted({budget for _, budget in shared})
+    """Return the mean rank of each row over all tasks; rows that did not run one share the last.
+
+    So a submission of few tasks, or of a task of its own, changes nothing between the others.
+    """
+    budgets = sorted({budget for _, budget in columns})
     ranks = {}
-    for key in shared:
-        values = np.array([found[key] for _, _, found in rows])
+    for key in columns:
+        values = np.array([found.get(key, np.inf) for _, _, found in rows])
         better = (values[None, :] < values[:, None]).sum(axis=1)
         ties = (values[None, :] == values[:, None]).sum(axis=1)
         ranks[key] = 1.0 + better + (ties - 1) / 2.0
     head = "".join(f"<th>at {budget}</th>" for budget in budgets)
     lines = [f"<table><tr><th>agent</th><th class='text'>submission</th>{head}</tr>"]
     means = [
-        [np.mean([ranks[key][n] for key in shared if key[1] == budget]) for budget in budgets]
+        [np.mean([ranks[key][n] for key in columns if key[1] == budget]) for budget in budgets]
         for n in range(len(rows))
     ]
     for n in sorted(range(len(rows)), key=lambda n: means[n]):
@@ -188,7 +199,8 @@ def main() -> int:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "index.html"
-    path.write_text(page(given.folder, given.replay), "utf-8")
+    # Names of folders and titles may hold bytes or letters that UTF-8 lacks.
+    path.write_text(page(given.folder, given.replay), "utf-8", errors="backslashreplace")
     print(path)
     return 0
 

@@ -51,7 +51,7 @@ class Scores:
     """Scores of one agent's settings, the defaults first: (n_settings, n_tasks, n_seeds)."""
 
     def __init__(self, evidence: Evidence, findings: Findings, agent: str) -> None:
-        """Takes an agent's runs, on the seeds that all its settings have on all tasks."""
+        """Take an agent's runs, on the seeds that all its settings have on all tasks."""
         by_label: dict[str, dict[tuple[int, int], float]] = {}
         self.hyperparameters: dict[str, str] = {}
         defaults = []
@@ -81,7 +81,7 @@ class Scores:
 
 
 def main(paths: Sequence[Path]) -> None:
-    """Reads sweeps and tables and writes everything."""
+    """Read sweeps and tables and write everything."""
     tables = [path for path in paths if path.suffix == ".parquet"]
     evidence = read_evidence([path for path in paths if path not in tables], tables)
     findings = find(evidence, is_evaluating=False)
@@ -240,7 +240,7 @@ def draw(found: dict[str, Scores], drawn: dict[str, Scores]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints Markdown."""
+    """Print Markdown."""
     print()
     print("| " + " | ".join(columns) + " |")
     print("|" + "---|" * len(columns))

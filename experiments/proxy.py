@@ -48,7 +48,7 @@ NO_FACTS = np.zeros(0)
 
 
 def main() -> None:
-    """Prints both accuracy protocols, then speed, then what a search saves."""
+    """Print both accuracy protocols, then speed, then what a search saves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=25_000, help="distinct designs a workload")
     parser.add_argument("--workloads", nargs="+", default=list(WORKLOADS))
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def evaluated(simulator: DramSimulator, name: str, indices: np.ndarray) -> tuple[Dataset, float]:
-    """A dataset of these designs on a workload, and the milliseconds that a design took."""
+    """Return a dataset of designs on a workload, and the milliseconds per design."""
     workload = simulator.workload(name)
     simulator.evaluate_batch(indices[:1], workload)
     start = time.process_time()
@@ -138,7 +138,7 @@ def unseen_outcomes(simulator: DramSimulator, name: str, n: int) -> tuple[Part, 
 
 
 def saved(simulator: DramSimulator, name: str) -> None:
-    """Simulations that genetic search on a proxy saves at equal final quality, counted twice."""
+    """Count in two ways what genetic search on a proxy saves at equal final quality."""
     designs = simulator.space.sample(SEARCH_ROWS, np.random.default_rng(0))
     dataset, _ = evaluated(simulator, name, designs)
     print(
@@ -182,7 +182,7 @@ def percents(dataset: Dataset, actual: np.ndarray, predicted: np.ndarray) -> np.
 
 
 def say(what: str, errors: np.ndarray, note: str) -> None:
-    """Prints a row: energy, power, time, their mean."""
+    """Print a row: energy, power, time, their mean."""
     energy, power, total_time = errors
     print(
         f"   {what}: energy {energy:.2f} %, power {power:.2f} %, time {total_time:.2f} %, "

@@ -43,7 +43,7 @@ class Study:
     """Runs of all agents that have finished everywhere, scored by proven optima."""
 
     def __init__(self, evidence: Evidence) -> None:
-        """Takes what was read, with tables."""
+        """Take what was read, with tables."""
         self.tasks = evidence.tasks
         labels = dict.fromkeys(run.label for task in self.tasks for run in task.runs)
         seeds = max(len(task.of(label)) for task in self.tasks for label in labels)
@@ -83,7 +83,7 @@ class Study:
         return np.asarray(np.mean(rows, axis=0))
 
     def median_to(self, label: str, percent: float) -> float:
-        """Evaluations until half the runs of all tasks are within some percent of the optimum."""
+        """Return the evaluations until half of all runs are within some percent of the optimum."""
         times, arrived = [], []
         for task, (_, best) in zip(self.tasks, self.scales, strict=True):
             for run in task.of(label):
@@ -94,7 +94,7 @@ class Study:
 
 
 def main(sweep: Path, tables: Sequence[Path]) -> None:
-    """Reads the sweep and writes everything."""
+    """Read the sweep and write everything."""
     study = Study(read_evidence([sweep], tables))
     write_data(study)
     print_scores(study)
@@ -128,7 +128,7 @@ def compare(
 
 
 def print_scores(study: Study) -> None:
-    """Prints what agents reach."""
+    """Print what agents reach."""
     columns = [f"{budget:,}" for budget in BUDGETS]
     columns += [f"within {percent:g} %" for percent in WITHIN]
     columns += ["evaluations", "asks"]
@@ -151,7 +151,7 @@ def print_scores(study: Study) -> None:
 
 
 def print_pairs(found: dict[tuple[str, str], list[tuple[Interval, float, str]]]) -> None:
-    """Prints the comparisons, with a star where there is a difference."""
+    """Print the comparisons, with a star where there is a difference."""
     names = [*(f"{budget:,}" for budget in BUDGETS), "along the run"]
     print("\n| chance to be better | " + " | ".join(names) + " |")
     print("|" + "---|" * (len(names) + 1))
@@ -171,7 +171,7 @@ def print_pairs(found: dict[tuple[str, str], list[tuple[Interval, float, str]]])
 
 
 def write_data(study: Study) -> None:
-    """Writes every run's best reward and score at the budgets."""
+    """Write every run's best reward and score at the budgets."""
     with (EXPERIMENTS / "data" / "multi-agent.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(("task", "agent", "seed", "evaluations", "best_reward", "score"))

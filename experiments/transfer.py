@@ -4,8 +4,9 @@
     python experiments/transfer.py run experiments/data/transfer.csv --seeds 5
     python experiments/transfer.py page experiments/data/transfer.csv
 
-The tasks are all 22 workloads of the DRAM simulator, with space `default`, objective `balanced`
-and fidelity `fast`. Each has one earlier study: `auto`, seed 900, 60 evaluations. A workload is
+The tasks are all 22 workloads of the DRAM simulator, with space `default` and objective
+`balanced`. The recorded runs had a cheaper order of events, `fast`. Each has one earlier study:
+`auto`, seed 900, 60 evaluations. A workload is
 then searched by `auto`, cold or with a prior of the other 21 workloads:
 
 - `near` starts with the best designs of the two most similar workloads, and learns from their
@@ -104,7 +105,7 @@ class Bench:
         """Take a folder for studies, and workloads by name with their sources and traces."""
         self._folder = folder
         self.tasks = {
-            name: Task.make("dram", source, objective="balanced", fidelity="fast")
+            name: Task.make("dram", source, objective="balanced")
             for name, (source, _) in workloads.items()
         }
         self._traces = {name: trace for name, (_, trace) in workloads.items()}

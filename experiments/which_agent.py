@@ -42,9 +42,9 @@ def tasks() -> list[Task]:
     """Return quick tasks of two simulators: two with one objective and limits, two with several."""
     network, dram = "alexnet-convolutions", ("dram", "bursty-rw")
     return [
-        Task.make(*dram, "low-latency", subject_to="power_mw <= 1500", fidelity="fast"),
+        Task.make(*dram, "low-latency", subject_to="power_mw <= 1500"),
         Task.make("accelerator", network, "edp-at-eyeriss-area", fidelity="fast"),
-        Task.make(*dram, "balanced", fidelity="fast"),
+        Task.make(*dram, "balanced"),
         Task.make("accelerator", network, "energy-latency-area", fidelity="fast"),
     ]
 

@@ -11,7 +11,7 @@ def main() -> None:
     """Makes a task of each simulator in each fidelity: it simulates the default design."""
     for name in simulator_names():
         kind = simulator_class(name)
-        for fidelity in (*kind.fidelity_names, *kind.former_fidelity_names):
+        for fidelity in kind.spec.fidelity_names:
             Task.make(name, fidelity=fidelity)
 
 

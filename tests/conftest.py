@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 TESTS = Path(__file__).parent
+_WAS_CLEAN = pytest.StashKey[bool]()
 
 
 def _folder(name: str) -> Path:
@@ -34,3 +37,25 @@ def reference(request: pytest.FixtureRequest) -> Path:
 def recorded() -> Path:
     """Return the folder of results recorded from Ramulator 2.1 and DRAMPower 6.2."""
     return _folder("dram2")
+
+
+def _changed_files() -> str | None:
+    """Return what git reports as changed or new in the checkout; None outside a checkout."""
+    if not (TESTS.parent / ".git").exists():
+        return None
+    command = ["git", "-c", "core.quotePath=off", "status", "--porcelain"]
+    ran = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
+    return ran.stdout if ran.returncode == 0 else None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note whether the checkout is clean, once for all processes."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[_WAS_CLEAN] = _changed_files() == ""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session if its tests left files in a checkout that was clean."""
+    if session.config.stash.get(_WAS_CLEAN, False) and (changed := _changed_files()):
+        sys.stderr.write(f"\nTests must write only to their own folders; changed:\n{changed}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -377,7 +377,7 @@ def _good_files() -> Iterator[tuple[str, str, bytes]]:
     yield "lock", "writer.lock", json.dumps(lock).encode()
     text = b"".join(b"%d:\tread\t0x%X\t64\n" % (i, 64 * i) for i in range(12))
     yield "dram-trace", "a.stl", text
-    rules = Path(__file__).parent / "fixtures" / "v0_2" / "rule-log"
+    rules = Path(__file__).parent / "fixtures" / "rule-log"
     for path in sorted(rules.iterdir()):
         if path.suffix in (".json", ".jsonl"):
             yield "rules", path.name, path.read_bytes()

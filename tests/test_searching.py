@@ -406,13 +406,21 @@ def test_study_without_designs_that_ship_continues_as_it_was(
 
     assert again.log.header.id == first.log.header.id
     assert again.evaluations == 9
-    assert again.log.header.hyperparameters == {"batch_size": 2, "island": "few"}
+    assert again.log.header.hyperparameters == {
+        "batch_size": 2,
+        "island": "few",
+        "polish": 0.25,
+    }
 
 
 def test_slow_tasks_have_a_design_in_flight_for_each_worker(tmp_path: Path) -> None:
     found = search(toy_task(), budget=6, workers=3, folder=tmp_path / "study")
 
-    assert found.log.header.hyperparameters == {"batch_size": 3, "island": "few"}
+    assert found.log.header.hyperparameters == {
+        "batch_size": 3,
+        "island": "few",
+        "polish": 0.25,
+    }
 
 
 def test_warm_start_auto_finds_alike_studies(

@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +15,7 @@ from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.design import Condition, Constraint
@@ -47,35 +47,37 @@ TROUBLED_DEPTH = 3
 class ToySimulator(Simulator):
     """Bowls in four dimensions; exact, instant and the same at any batch size."""
 
-    name = "toy"
-    version = 0
-    metrics = (
-        MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time for a piece of work."),
-        MetricSpec("power_mw", "mW", "minimise", 0.1, "Power."),
-        MetricSpec("throughput_gbs", "GB/s", "maximise", 0.01, "Work done."),
-        MetricSpec("entries", "1", "none", 1.0, "Banks times depth."),
-    )
-    model_reasons = ("The toy overheats.",)
-    objectives: Mapping[str, Objective] = {
-        "low-latency": Objective("low-latency", (Term("latency_ns", "minimise"),)),
-        "low-power": Objective("low-power", (Term("power_mw", "minimise"),)),
-        "balanced": Objective(
-            "balanced", (Term("latency_ns", "minimise"), Term("power_mw", "minimise"))
+    spec = SimulatorSpec(
+        name="toy",
+        version=0,
+        space=SPACE,
+        metrics=(
+            MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time for a piece of work."),
+            MetricSpec("power_mw", "mW", "minimise", 0.1, "Power."),
+            MetricSpec("throughput_gbs", "GB/s", "maximise", 0.01, "Work done."),
+            MetricSpec("entries", "1", "none", 1.0, "Banks times depth."),
         ),
-    }
-    default_objective = "low-latency"
-    default_workload = "light"
-    costs: Mapping[str, str] = {
-        "mismatch": "entries and gain always fit the load",
-        "standby": "standing by takes no power",
-    }
-    groups: Mapping[str, tuple[str, ...]] = {
-        "core": ("mode", "gain", "boost"),
-        "memory": ("banks", "depth"),
-    }
+        model_reasons=("The toy overheats.",),
+        objectives={
+            "low-latency": Objective("low-latency", (Term("latency_ns", "minimise"),)),
+            "low-power": Objective("low-power", (Term("power_mw", "minimise"),)),
+            "balanced": Objective(
+                "balanced", (Term("latency_ns", "minimise"), Term("power_mw", "minimise"))
+            ),
+        },
+        default_objective="low-latency",
+        default_workload="light",
+        costs={
+            "mismatch": "entries and gain always fit the load",
+            "standby": "standing by takes no power",
+        },
+        groups={
+            "core": ("mode", "gain", "boost"),
+            "memory": ("banks", "depth"),
+        },
+    )
 
     def __init__(self, trouble: Trouble = "none", pace_s: float = 0.0) -> None:
-        self.space = SPACE
         self.trouble = trouble
         self.pace_s = pace_s
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
-from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, check_known
+from archgym.errors import FileFormatError, InvalidArgumentError, check_known
 from archgym.evaluation.limits import violations
 from archgym.evaluation.trials import Evaluate, Trial, Trials
 from archgym.files.archive import read_archive, write_archive
@@ -542,14 +542,6 @@ def make_agent(
     return agent
 
 
-_RETIRED = {
-    **dict.fromkeys(("dqn", "recurrent_ppo", "sac"), "'a2c', 'ppo' and 'genetic'"),
-    "sms_emoa": "'auto' and 'multi_objective_bayesian'",
-    **dict.fromkeys(("smac", "surrogate_genetic"), "'auto' and 'few'"),
-}
-"""Agents that earlier versions had, and those that find better designs."""
-
-
 def agent_names() -> tuple[str, ...]:
     """Return the names of all agents, sorted."""
     return tuple(sorted(registered("archgym.agents")))
@@ -562,9 +554,4 @@ def agent_class(name: str) -> type[Agent]:
       UnknownNameError: The name is unknown; the message lists similar names.
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
-    if name in _RETIRED and name not in registered("archgym.agents"):
-        raise UnknownNameError(
-            f"Agent {name!r} was retired in 0.3.0: {_RETIRED[name]} find better designs. "
-            "Use one of them. Its studies can still be read."
-        )
     return load("archgym.agents", "agent", name, Agent)

@@ -35,8 +35,9 @@ _RANK_WORTH: Final = 0.3
 _ASK_S: Final = 0.008
 _ASK_S_PER_PARAMETER: Final = 1e-4
 _CHILD_S: Final = 1e-4
-# chosen: nobody minds some seconds of thinking, however cheap evaluations are.
-_FREE_S: Final = 4.0
+# chosen: nobody minds some seconds of thinking, however cheap evaluations are: 200 evaluations of
+# a system with 175 parameters take 5 s.
+_FREE_S: Final = 10.0
 # chosen: evaluations below this time [s] are cheap; their searches are long.
 _CHEAP_S: Final = 1e-3
 # chosen: children of the crowd at once, so that asking costs little.
@@ -46,6 +47,9 @@ _CROWD: Final = 64
 # optimum. Where there is no better one, the island costs them at most half of the evaluations.
 _ISLAND_SHARE: Final = 0.25
 _STUCK_SHARE: Final = 0.5
+# chosen: share of single changes while the search is stuck. Before that, models know better what to
+# try: with changes from the 12th or 24th evaluation in vain on, searches were slower.
+_POLISH: Final = 0.25
 # chosen: results of the island without a best of its own after which it starts again: ten times the
 # population of `genetic`, and what stops the opening of `few`.
 _RESTARTED_AFTER: Final[dict[type, int]] = {GeneticAgent: 120, FewAgent: 48}
@@ -147,6 +151,10 @@ class AutoAgent(Agent):
       while the search is stuck. It starts again when it is stuck itself. New searches have `few`
       there, unless models have to share the time.
 
+    With `polish`, that share of a stuck search's evaluations is for single changes of the best
+    design, one of each parameter, the most promising first. New searches have a quarter. Agents do
+    not know the budget, so they cannot keep its last evaluations for this.
+
     With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
     it, in the order of asking, as `few` does. The island waits for all of its own.
 
@@ -168,7 +176,7 @@ class AutoAgent(Agent):
     batch = "batch"
     uses_prior = True
     uses_portfolio = True
-    suited_names = ("batch_size", "thinking", "island")
+    suited_names = ("batch_size", "thinking", "island", "polish")
 
     def __init__(
         self,
@@ -205,6 +213,15 @@ class AutoAgent(Agent):
             ),
             Within(0.01, 1.0),
         ] = 1.0,
+        polish: Annotated[
+            float,
+            Ordinal(
+                name="polish",
+                levels=(0.0, 0.1, 0.25, 0.5),
+                doc="Share of evaluations that try single changes of the best design.",
+            ),
+            Within(0.0, 1.0),
+        ] = 0.0,
     ) -> None:
         """Set up the methods."""
         self._thinking = check_number("thinking", thinking, 0.01, 1.0)
@@ -223,6 +240,9 @@ class AutoAgent(Agent):
         self._island: _Island | None = _Island(space, seed + 2, kind)
         self._is_island_waiting = False
         self._debt = 0.0
+        self._polish = check_number("polish", polish, 0.0, 1.0)
+        self._changed: set[int] = set()
+        self._changes_due = 0.0
         self._in_vain = 0
         self._credit = [0.0] * len(self._members)
         self._weight = [0.0] * len(self._members)
@@ -233,24 +253,34 @@ class AutoAgent(Agent):
         self._few.begin(task)
         if self._island is not None:
             self._island.begin(task)
-        self._evaluation_s = task.simulator.evaluation_s * len(task.workloads)
-        asked: deque[tuple[_Method, np.ndarray]] = deque()
+        self._evaluation_s = task.simulator.spec.evaluation_s * len(task.workloads)
+        asked: deque[_Ask] = deque()
         methods = self._methods()
         while True:
             n = sum(len(designs) for _, designs in asked)
-            while n < self._batch_size and (method := next(methods, None)) is not None:
-                designs = method.ask()
-                if not len(designs):
-                    self._remove(method)
-                    continue
+            while n < self._batch_size and (found := self._next(methods)) is not None:
+                method, designs = found
                 n += len(designs)
-                asked.append((method, designs))
+                asked.append(found)
                 self._announce(method, designs)
                 expect(evaluate, designs)
             if not asked:
                 return
             method, designs = asked.popleft()
             self._learn(method, evaluate(designs))
+
+    def _next(self, methods: "Iterator[_Method | None]") -> "_Ask | None":
+        """Return the next ask; None while all methods wait, or where none has a design."""
+        if self._changes_due >= 1.0 and self._few in self._members:
+            self._changes_due -= 1.0
+            is_few = self._thinker() is self._few
+            if is_few and len(designs := self._few.ask_change(self._changed)):
+                return None, designs
+        while (method := next(methods, None)) is not None:
+            if len(designs := method.ask()):
+                return method, designs
+            self._remove(method)
+        return None
 
     def _methods(self) -> "Iterator[_Method | None]":
         """Yield the method of each next ask; None where it has to wait for results."""
@@ -280,7 +310,7 @@ class AutoAgent(Agent):
         self._thought_s += self._ask_s
         return self._few
 
-    def _announce(self, asker: "_Method", designs: np.ndarray) -> None:
+    def _announce(self, asker: "_Method | None", designs: np.ndarray) -> None:
         """Tell the methods which designs are in flight."""
         self._is_island_waiting |= asker is self._island
         for member in self._bred():
@@ -292,9 +322,9 @@ class AutoAgent(Agent):
     @classmethod
     def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
         """Return one design in flight for each worker, or half the time where they are cheap."""
-        if task.simulator.evaluation_s * len(task.workloads) < _CHEAP_S:
-            return {"thinking": 0.5}
-        return {"island": "few", **FewAgent.suited(task, workers)}
+        if task.simulator.spec.evaluation_s * len(task.workloads) < _CHEAP_S:
+            return {"thinking": 0.5, "polish": _POLISH}
+        return {"island": "few", "polish": _POLISH, **FewAgent.suited(task, workers)}
 
     def take_prior(self, prior: Prior) -> None:
         for member in self._bred():
@@ -317,7 +347,7 @@ class AutoAgent(Agent):
             for of_all in (self._members, self._credit, self._weight):
                 del of_all[index]
 
-    def _learn(self, asker: "_Method", trials: Trials) -> None:
+    def _learn(self, asker: "_Method | None", trials: Trials) -> None:
         """Tell all methods, and credit the one that asked."""
         for member in self._bred():
             if member is asker:
@@ -338,6 +368,11 @@ class AutoAgent(Agent):
             is_best = reward > self._best
             self._best = max(self._best, reward)
             self._in_vain = 0 if is_best else self._in_vain + 1
+            if is_best:
+                self._changed.clear()
+                self._changes_due = 0.0
+            elif self._in_vain >= self._patience:
+                self._changes_due += self._polish
             if index >= 0:
                 worth = 1.0 if is_best else self._worth(reward)
                 self._credit[index] = _FADING * self._credit[index] + worth
@@ -368,6 +403,8 @@ class AutoAgent(Agent):
 
 _Member = FewAgent | GeneticAgent
 _Method = _Member | _Island
+# The method that asks, None for a single change of the best design, and its designs.
+_Ask = tuple[_Method | None, np.ndarray]
 
 
 def _known(trials: Trials) -> Prior:

@@ -10,8 +10,9 @@ from archgym.agent.agent import Agent
 from archgym.agent.neighbours import step_designs
 from archgym.agent.seen import AskedDesigns
 from archgym.checks import check_number, check_whole
+from archgym.evaluation.capabilities import Bottleneck, bottlenecks_of
 from archgym.evaluation.metrics import growth
-from archgym.evaluation.simulator import FEASIBLE, Bottleneck
+from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.parameter import Integer, Real
 from archgym.spaces.space import DesignSpace
@@ -43,7 +44,7 @@ _MAX_ROUNDS: Final = 8
 class BottleneckAgent(Agent):
     """Hill climbing whose steps relieve what limits the design, from the default design.
 
-    After each design the simulator names its bottlenecks (`Simulator.bottlenecks`) with moves that
+    After each design the simulator names its bottlenecks (`bottlenecks_of`) with moves that
     may relieve them. The agent ranks moves by how far their metric misses its limit or
     target, and by their share of it. It makes the most promising ones, `most` of them at first. A
     success doubles the number of moves made at once, a failure halves it. Moves that were made in
@@ -203,7 +204,7 @@ class BottleneckAgent(Agent):
         urgency = place.urgency()
         worth: dict[Move, float] = {}
         for weighted, share in zip(task.workloads, task.weights, strict=True):
-            for bottleneck in task.simulator.bottlenecks(place.design, weighted.workload):
+            for bottleneck in bottlenecks_of(task.simulator, place.design, weighted.workload):
                 weight = urgency.get(bottleneck.metric, 0.0) * bottleneck.share * share
                 if weight <= 0.0:
                     continue

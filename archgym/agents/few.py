@@ -121,7 +121,7 @@ class FewAgent(Agent):
     @classmethod
     def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
         """Return one design in flight for each worker, where an evaluation takes long."""
-        is_slow = task.simulator.evaluation_s * len(task.workloads) >= _SLOW_S
+        is_slow = task.simulator.spec.evaluation_s * len(task.workloads) >= _SLOW_S
         return {"batch_size": min(workers, _MOST_SUITED)} if is_slow and workers > 1 else {}
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
@@ -176,6 +176,29 @@ class FewAgent(Agent):
         factor = _GROWTH if self._best > best else _DECAY
         most = max(_LEAST_REACH, 0.5 * self._space.n_parameters)
         self._reach = float(np.clip(self._reach * factor, _LEAST_REACH, most))
+
+    @one_thread
+    def ask_change(self, tried: set[int]) -> np.ndarray:
+        """Return the best design with one parameter changed, the most promising such change.
+
+        Args:
+          tried: Numbers of parameters not to change, to which the one changed is added.
+
+        Returns:
+          (1, n_parameters) canonical indices; none where all changes are known.
+        """
+        history = self._history
+        best = history.designs[history.order()[0]]
+        moves = self._moves(best)
+        changed = (moves != best).argmax(axis=1)
+        is_open = self._asked.new(moves) & ~np.isin(changed, list(tried))
+        if not is_open.any() or not history.is_built.any():
+            return moves[:0]
+        moves, changed = moves[is_open], changed[is_open]
+        self._model.fit(history, list(self._in_flight.values()))
+        row = int(np.argmax(self._model.promise(moves)))
+        tried.add(int(changed[row]))
+        return np.asarray(moves[[row]])
 
     def take(self, trials: Trials) -> None:
         """Learn from results of designs that other agents proposed."""

@@ -14,7 +14,7 @@ from archgym.checks import check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
-from archgym.spaces.parameter import Categorical, Ordinal
+from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -88,14 +88,6 @@ class MultiAgentPpoAgent(Agent):
         floor: shared.Floor = -2.0,
         width: shared.Width = 64,
         layers: shared.Layers = 2,
-        env_runners: Annotated[
-            int,
-            Ordinal(
-                name="env_runners",
-                levels=(0,),
-                doc="Always 0: episodes are played in the study's process, as in studies of 0.2.",
-            ),
-        ] = 0,
     ) -> None:
         """Check the hyperparameters, whose annotations explain them.
 

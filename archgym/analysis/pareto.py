@@ -88,13 +88,13 @@ def hypervolume(points: np.ndarray, reference: Sequence[float] | np.ndarray) -> 
 
 
 def quick_hypervolume(points: np.ndarray, reference: Sequence[float] | np.ndarray) -> float | None:
-    """Return `hypervolume`, or None if so many points and columns could take over 10 s."""
+    """Return `hypervolume`, or None if the points and columns could take over 10 s."""
     n, k = np.shape(points)
     return hypervolume(points, reference) if n ** max(k - 2, 0) <= _MAX_STEPS else None
 
 
 def adrs(found: np.ndarray, exact: np.ndarray) -> float:
-    """Average distance from a reference set: how far a found front lies behind the exact one.
+    """Return the average distance by which a found front lies behind a reference front.
 
     The distance of a design from another is the largest relative loss over the metrics, 0 where
     it loses nothing; each point of the exact front counts with the nearest that was found. So 0.03

@@ -40,7 +40,7 @@ class Interval:
 
 
 def scores(rewards: np.ndarray, average: float, best: float) -> np.ndarray:
-    """Score of rewards: 0 for an average random design, 1 for the best.
+    """Return the scores of rewards: 0 for an average random design, 1 for the best.
 
     >>> scores(np.array([0.0, 1.0, 2.0, -np.inf]), 0.0, 2.0).tolist()
     [0.0, 0.5, 1.0, -1.0]

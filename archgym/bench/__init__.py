@@ -10,7 +10,7 @@ from archgym.bench.exporters import (
 )
 from archgym.bench.fidelities import ScreenedSearch, screened_search
 from archgym.bench.report import BenchReport, read_bench_report
-from archgym.bench.run import ProgramRun, bench_plan, run_bench, run_program
+from archgym.bench.run import ProgramRun, bench_plan, run_bench, run_program, run_programs
 from archgym.bench.serving import TaskServer, serve
 from archgym.bench.suite import (
     SUITES,
@@ -44,6 +44,7 @@ __all__ = [
     "read_release",
     "run_bench",
     "run_program",
+    "run_programs",
     "screened_search",
     "serve",
     "shuffled_task",

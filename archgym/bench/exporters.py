@@ -150,7 +150,7 @@ def syne_tune_blackbox(task: Task) -> Any:
     base = _library("syne_tune.blackbox_repository.blackbox", "syne_tune_blackbox").Blackbox
 
     names = ["loss", VIOLATION, "elapsed_s"]
-    elapsed_s = task.simulator.evaluation_s * len(task.workloads)
+    elapsed_s = task.simulator.spec.evaluation_s * len(task.workloads)
 
     class TaskBlackbox(base):  # type: ignore[misc, valid-type]  # a class of an extra library
         """The task, by the interface of Syne Tune."""

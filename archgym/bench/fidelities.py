@@ -205,7 +205,11 @@ def _begin(place: Path, choices: Mapping[str, Any]) -> None:
     path = place / _CHOICES
     recorded = None
     if path.is_file() and not (place / _COSTS).exists():
-        with storage_errors(path, "read"), open_member(path) as handle, suppress(ValueError):
+        with (
+            storage_errors(path, "read"),
+            open_member(path) as handle,
+            suppress(ValueError, RecursionError),
+        ):
             recorded = json.loads(handle.read(_MAX_CHOICES))
     if recorded == choices:
         return

@@ -1,13 +1,15 @@
 """Report of a benchmark: regret at budgets and evaluations to within 1 %, with intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
+from archgym.agent.agent import agent_class
 from archgym.analysis.statistics import (
     Interval,
     improvement_p_value,
@@ -15,11 +17,12 @@ from archgym.analysis.statistics import (
     stratified_bootstrap,
 )
 from archgym.bench.suite import bench_tasks
+from archgym.errors import ArchGymError
 from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.snapshot import StudyLog
+from archgym.sweep.plan import AgentPlan
 from archgym.sweep.results import (
     AgentSummary,
-    SweepReport,
     TaskSummary,
     read_report,
     require_evaluations,
@@ -86,6 +89,8 @@ class Standing:
     """Mean rank of the interquartile mean over tasks, by budget; 1 is best."""
     p_value: float
     """Permutation test against the agent of the best mean rank; NaN for that agent."""
+    against: Mapping[str, float]
+    """Permutation tests of a program or a plug-in against each agent that ArchGym ships."""
 
 
 @final
@@ -129,6 +134,7 @@ class BenchReport:
                     "agent": s.agent,
                     "mean_rank": {str(b): r for b, r in s.mean_rank.items()},
                     "p_value": s.p_value,
+                    "p_value_against": dict(s.against),
                 }
                 for s in self.standings
             ],
@@ -143,15 +149,17 @@ class BenchReport:
         }
 
 
-def read_bench_report(folder: str | Path) -> BenchReport:
+def read_bench_report(folder: str | Path, *others: str | Path) -> BenchReport:
     """Read a benchmark's folder, finished or not, without changing anything.
+
+    Agents of further folders are compared too; see `read_report`.
 
     Raises:
       FileFormatError: It is not a benchmark's, or a study in it is damaged beyond reading.
-      InvalidArgumentError: Nothing has run.
+      InvalidArgumentError: Nothing has run, or folders have tasks of one name that differ.
       StorageError: It cannot be read.
     """
-    report = read_report(folder)
+    report = read_report(folder, *others)
     require_evaluations(report)
     most = report.plan.budget
     budgets = (*(budget for budget in BUDGETS if budget < most), most)
@@ -161,18 +169,12 @@ def read_bench_report(folder: str | Path) -> BenchReport:
         for budget in budgets
     }
     scores = tuple(
-        _task_score(task, _first_log(report, task), {b: rewards[b][i] for b in budgets})
+        _task_score(task, report.first_logs[task.task.label], {b: rewards[b][i] for b in budgets})
         for i, task in enumerate(begun)
     )
-    labels = [agent.label for agent in report.plan.agents]
     unfinished = sum(run.status != "finished" for run in report.runs)
     damage = {run.run.id: run.problem for run in report.runs if run.problem is not None}
-    return BenchReport(budgets, scores, _standings(labels, rewards), unfinished, damage)
-
-
-def _first_log(report: SweepReport, task: TaskSummary) -> StudyLog:
-    run = next(run for agent in task.agents for run in agent.runs if run.evaluations)
-    return read_study(report.folder / run.run.id)
+    return BenchReport(budgets, scores, _standings(report.plan.agents, rewards), unfinished, damage)
 
 
 def _rewards(agent: AgentSummary, budget: int) -> np.ndarray:
@@ -219,24 +221,35 @@ def _interval(values: np.ndarray) -> Interval:
 
 
 def _standings(
-    labels: Sequence[str], rewards: dict[int, list[list[np.ndarray]]]
+    agents: Sequence[AgentPlan], rewards: dict[int, list[list[np.ndarray]]]
 ) -> tuple[Standing, ...]:
     ranks = {budget: _mean_ranks(tasks) for budget, tasks in rewards.items()}
     last = max(rewards)
-    order = sorted(range(len(labels)), key=lambda i: (np.nan_to_num(ranks[last][i], nan=np.inf), i))
-    first = order[0]
+    order = sorted(range(len(agents)), key=lambda i: (np.nan_to_num(ranks[last][i], nan=np.inf), i))
+    shipped = [_is_shipped(agent.agent) for agent in agents]
     found = []
     for place in order:
-        pairs = [
-            (task[first], task[place])
-            for task in rewards[last]
-            if len(task[first]) and len(task[place])
-        ]
-        p_value = math.nan
-        if place != first and pairs:
-            p_value = improvement_p_value([a for a, _ in pairs], [b for _, b in pairs])
-        found.append(Standing(labels[place], {b: float(ranks[b][place]) for b in ranks}, p_value))
+        against = {
+            agents[other].label: _p_value(rewards[last], other, place)
+            for other in order
+            if shipped[other] and not shipped[place]
+        }
+        p_value = math.nan if place == order[0] else _p_value(rewards[last], order[0], place)
+        mean = {budget: float(ranks[budget][place]) for budget in ranks}
+        found.append(Standing(agents[place].label, mean, p_value, against))
     return tuple(found)
+
+
+def _is_shipped(name: str) -> bool:
+    with suppress(ArchGymError):
+        return agent_class(name).__module__.startswith("archgym.agents.")
+    return False
+
+
+def _p_value(tasks: list[list[np.ndarray]], one: int, other: int) -> float:
+    """Return the permutation test of two agents over the tasks that both have; NaN for none."""
+    pairs = [(task[one], task[other]) for task in tasks if len(task[one]) and len(task[other])]
+    return improvement_p_value(*zip(*pairs, strict=True)) if pairs else math.nan
 
 
 def _mean_ranks(tasks: list[list[np.ndarray]]) -> np.ndarray:

@@ -6,9 +6,9 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, final
 
@@ -17,6 +17,8 @@ from archgym.bench.suite import BenchTask, bench_task
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError, MissingProgramError
 from archgym.evaluation.task import Task
+from archgym.files.lease import Lease
+from archgym.files.storage import make_folder
 from archgym.runtime.watchdog import Watchdog
 from archgym.sweep.driver import SweepOutcome, SweepState, run_sweep
 from archgym.sweep.plan import PROGRAM, AgentPlan, Run, SweepPlan
@@ -38,9 +40,13 @@ _watchdog = Watchdog()
 
 
 def bench_plan(
-    agents: Sequence[str], tasks: Sequence[BenchTask], seeds: int = 5, budget: int = 100
+    agents: Sequence[str],
+    tasks: Sequence[BenchTask],
+    seeds: int = 5,
+    budget: int = 100,
+    programs: Sequence[str] = (),
 ) -> SweepPlan:
-    """Return the sweep that runs agents with their defaults on tasks.
+    """Return the sweep that runs agents with their defaults, and programs, on tasks.
 
     Tasks that are not judged at as many evaluations are left out, since they are costly.
 
@@ -49,6 +55,7 @@ def bench_plan(
       tasks: Tasks of the benchmark.
       seeds: Number of seeds, from 0.
       budget: Evaluations of each study.
+      programs: Labels of programs, "program" or beginning with "program-"; see `run_programs`.
 
     Raises:
       InvalidArgumentError: An argument does not fit, or no task is left.
@@ -58,15 +65,21 @@ def bench_plan(
 
     check_whole("seeds", seeds, 1, _MAX_SEEDS)
     check_whole("budget", budget, 1, _MAX_BUDGET)
-    if not agents:
+    names = [*agents, *programs]
+    if not names:
         raise InvalidArgumentError("A benchmark must have an agent; got none.")
-    if len(set(agents)) < len(agents):
-        raise InvalidArgumentError(f"Each agent must come once; got {', '.join(agents)}.")
+    if len(set(names)) < len(names):
+        raise InvalidArgumentError(
+            f"Each agent must come once; got {', '.join(names)}. Programs need names: NAME=COMMAND."
+        )
     for name in agents:
         agent_class(name)
     return SweepPlan(
         tuple(task.plan for task in _judged(tasks, budget)),
-        tuple(AgentPlan(name, name) for name in agents),
+        (
+            *(AgentPlan(name, name) for name in agents),
+            *(AgentPlan(label, PROGRAM) for label in programs),
+        ),
         tuple(range(seeds)),
         budget,
     )
@@ -79,8 +92,9 @@ def run_bench(
     workers: int | None = None,
     progress: Callable[[SweepState], None] | None = None,
 ) -> SweepOutcome:
-    """Run the unfinished runs of a plan in a folder; see `archgym.sweep.run_sweep`."""
-    return run_sweep(plan, folder, workers=workers, progress=progress)
+    """Run the unfinished runs of a plan's agents in a folder; see `archgym.sweep.run_sweep`."""
+    only = [agent.label for agent in plan.agents if agent.agent != PROGRAM]
+    return run_sweep(plan, folder, workers=workers, only=only, progress=progress)
 
 
 def _judged(tasks: Sequence[BenchTask], budget: int) -> list[BenchTask]:
@@ -96,6 +110,8 @@ def _judged(tasks: Sequence[BenchTask], budget: int) -> list[BenchTask]:
 class ProgramRun:
     """One run of a program on a task."""
 
+    program: str
+    """Label of the program."""
     task: str
     seed: int
     folder: Path
@@ -119,40 +135,45 @@ def run_program(
     budget: int = 100,
     answer_s: float = ANSWER_S,
 ) -> list[ProgramRun]:
-    """Run a program on tasks, over lines of JSON on its standard input and output.
+    """Run one program on tasks; see `bench_plan` and `run_programs`."""
+    plan = bench_plan([], tasks, seeds, budget, [PROGRAM])
+    return run_programs({PROGRAM: command}, plan, folder, answer_s)
 
-    Each run is a study of its own in the folder of a sweep. A run that has used its budget is not
-    repeated. A program that ends early leaves a study that the next call continues.
+
+def run_programs(
+    commands: Mapping[str, str], plan: SweepPlan, folder: str | Path, answer_s: float = ANSWER_S
+) -> list[ProgramRun]:
+    """Run the programs of a plan, over lines of JSON on their standard input and output.
+
+    Each run is a study next to those of agents. One that has used its budget is not repeated; one
+    whose program ended early is continued by the next call.
 
     Args:
-      command: Program with its arguments, as in a shell; no shell takes part.
-      tasks: Tasks of the benchmark. Tasks that are not judged at `budget` are left out.
+      commands: Programs with their arguments by label; no shell takes part. The seed is in the
+        environment variable `ARCHGYM_SEED`.
+      plan: Plan of the runs, from `bench_plan`.
       folder: Folder for the studies.
-      seeds: Number of seeds, from 0, in the environment variable `ARCHGYM_SEED`.
-      budget: Evaluations of each run.
       answer_s: Time for each line, after which the program is ended [s].
 
     Raises:
       InvalidArgumentError: An argument does not fit.
-      MissingProgramError: The program cannot be started.
+      MissingProgramError: A program cannot be started.
       StorageError: A study cannot be written.
     """
-    check_whole("seeds", seeds, 1, _MAX_SEEDS)
-    check_whole("budget", budget, 1, _MAX_BUDGET)
-    words = shlex.split(command)
-    if not words:
+    words = {label: shlex.split(command) for label, command in commands.items()}
+    if not all(words.values()):
         raise InvalidArgumentError("`command` must name a program; got nothing.")
-    made = {each.label: each.plan.make() for each in _judged(tasks, budget)}
-    plan = SweepPlan(
-        tuple(bench_task(label).plan.decided(task) for label, task in made.items()),
-        (AgentPlan(PROGRAM, PROGRAM),),
-        tuple(range(seeds)),
-        budget,
-    )
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    record_plan(folder, plan)
-    return [_run(words, made[r.task.label], folder, r, answer_s) for r in plan.runs()]
+    made = {task.label: bench_task(task.label).plan.make() for task in plan.tasks}
+    decided = tuple(bench_task(n).plan.decided(task) for n, task in made.items())
+    plan = replace(plan, tasks=decided)
+    folder = make_folder(Path(folder))
+    lease = Lease(folder)
+    try:
+        record_plan(folder, plan)
+        runs = plan.runs(list(words))
+        return [_run(words[r.label], made[r.task.label], folder, r, answer_s) for r in runs]
+    finally:
+        lease.release()
 
 
 def _run(words: list[str], task: Task, folder: Path, run: Run, answer_s: float) -> ProgramRun:
@@ -166,7 +187,8 @@ def _run(words: list[str], task: Task, folder: Path, run: Run, answer_s: float) 
         server.close()
     best = last["best"]
     reward = None if best is None else float(best["reward"])
-    return ProgramRun(run.task.label, run.seed, place, int(last["evaluations"]), reward, status)
+    evaluations = int(last["evaluations"])
+    return ProgramRun(run.label, run.task.label, run.seed, place, evaluations, reward, status)
 
 
 @final

@@ -176,7 +176,7 @@ class TaskServer:
         if trial.failed:
             reason = "The simulator failed."
         elif not trial.feasible:
-            reason = self.task.simulator.reasons[trial.reason]
+            reason = self.task.simulator.spec.reasons[trial.reason]
         names = [spec.name for spec in self.task.metrics]
         done = self._study.evaluations
         return {

@@ -13,6 +13,7 @@ import numpy as np
 from archgym.checks import check_whole
 from archgym.errors import unknown_name
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.files.json_types import tuples
 from archgym.files.yaml_document import read_document
@@ -260,21 +261,11 @@ class ShuffledSimulator(Simulator):
       ['p0', 'p1']
     """
 
-    name = "shuffled"
-
     def __init__(self, inner: Simulator, seed: int) -> None:
         """Take a simulator and the seed of the permutations."""
         check_whole("seed", seed, 0, 2**32 - 1)
         self.inner = inner
         self.seed = seed
-        self.version = inner.version
-        self.metrics = inner.metrics
-        self.model_reasons = inner.reasons[1:]
-        self.objectives = inner.objectives
-        self.default_objective = inner.default_objective
-        self.default_workload = inner.default_workload
-        self.fidelity = inner.fidelity
-        self.options = {**inner.options, "of": inner.name, "seed": str(seed)}
         rng = np.random.default_rng(seed)
         self._order = rng.permutation(inner.space.n_parameters)
         """(n_parameters,), for each parameter here its place in the inner space."""
@@ -284,15 +275,22 @@ class ShuffledSimulator(Simulator):
             _hidden(f"p{i}", parameter, values)
             for i, (parameter, values) in enumerate(zip(old, self._values, strict=True))
         ]
-        self.space = DesignSpace(f"shuffled-{inner.space.name}", parameters)
+        self.spec = SimulatorSpec(
+            name="shuffled",
+            version=inner.version,
+            space=DesignSpace(f"shuffled-{inner.space.name}", parameters),
+            metrics=inner.metrics,
+            model_reasons=inner.spec.reasons[1:],
+            objectives=inner.spec.objectives,
+            default_objective=inner.spec.default_objective,
+            default_workload=inner.spec.default_workload,
+            fidelity=inner.fidelity,
+            fidelity_names=inner.spec.fidelity_names,
+            options={**inner.options, "of": inner.name, "seed": str(seed)},
+        )
 
     def __reduce__(self) -> tuple[type["ShuffledSimulator"], tuple[Simulator, int]]:
         return type(self), (self.inner, self.seed)
-
-    @property
-    def default_fidelity(self) -> str:
-        """Default fidelity of the inner simulator."""
-        return self.inner.default_fidelity
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the inner simulator's workloads."""

@@ -23,7 +23,7 @@ from archgym.evaluation.task import Task
 from archgym.files.remote import local_copy
 from archgym.files.storage import open_member, storage_errors
 from archgym.spaces.space import DesignSpace
-from archgym.studies.metadata import STUDY_NAME
+from archgym.studies.metadata import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study, verify_study
 from archgym.sweep.plan import PROGRAM, Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
@@ -115,6 +115,7 @@ def read_release(name: str = RELEASE) -> Release:
 
 CLAIMS_NAME = "claims.jsonl"
 """File of claims, one JSON object a line: task, design, reward."""
+_FILES: Final = (CLAIMS_NAME, JOURNAL_NAME, PLAN_NAME, STUDY_NAME)
 # chosen: more than any suite has tasks times agents times seeds.
 _MAX_CLAIMS = 100_000
 # chosen: a claim of a thousand parameters takes a tenth.
@@ -183,6 +184,7 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
     """
     folder = local_copy(folder)
     checker = _Checker(replay)
+    checker.files_of(folder)
     if (folder / STUDY_NAME).is_file() and not (folder / PLAN_NAME).is_file():
         checker.lone_study(folder)
     else:
@@ -214,6 +216,15 @@ class _Checker:
         return self._tasks[bench.label]
 
     # ---- folders
+
+    def files_of(self, folder: Path) -> None:
+        """Refuse what is neither a file nor a folder, and folders with the name of a file."""
+        for top, folders, names in os.walk(folder):
+            for name in (*folders, *names):
+                path = Path(top) / name
+                is_folder = path.is_dir() and name not in _FILES
+                if not (is_folder or path.is_file() or path.is_symlink()):
+                    self.refuse("damage", str(path.relative_to(folder)), "it must be a plain file.")
 
     def sweep(self, folder: Path, plan: SweepPlan) -> None:
         """Check a plan and all its runs."""

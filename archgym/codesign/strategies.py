@@ -13,7 +13,7 @@ from typing import Any, Final, final
 from archgym.checks import check_whole
 from archgym.composition.composition import Composition
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.restriction import RestrictedSimulator
+from archgym.evaluation.restriction import RestrictedSimulator, held_values, unrestricted
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.searching import search
@@ -56,7 +56,7 @@ def composition_of(task: Task) -> Composition:
     Raises:
       InvalidArgumentError: The task's simulator has no parts.
     """
-    whole = task.simulator.unrestricted
+    whole = unrestricted(task.simulator)
     if not isinstance(whole, Composition):
         raise InvalidArgumentError(
             f"The simulator must have several parts, such as cpu+dram; got {task.simulator.name!r}."
@@ -138,7 +138,7 @@ class _Run:
         )
 
     def _of_part(self, design: Mapping[str, Any], part: str) -> dict[str, Any]:
-        names = set(self._task.simulator.groups[part])
+        names = set(self._task.simulator.spec.groups[part])
         return {name: value for name, value in design.items() if name in names}
 
     def _searched(
@@ -146,10 +146,10 @@ class _Run:
     ) -> dict[str, Any]:
         """Return the best design whose other parts are those of a design."""
         task = self._task
-        whole = task.simulator.unrestricted
+        whole = unrestricted(task.simulator)
         known = set(task.space.names)
-        kept = [n for p, names in whole.groups.items() if p not in free for n in names]
-        held = {**getattr(task.simulator, "held", {}), **{n: (design[n],) for n in kept}}
+        kept = [n for p, names in whole.spec.groups.items() if p not in free for n in names]
+        held = {**held_values(task.simulator), **{n: (design[n],) for n in kept}}
         if held:
             ordered = {n: held[n] for n in whole.space.names if n in held and n in known}
             simulator = RestrictedSimulator(whole, ordered)

@@ -15,7 +15,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 from archgym.composition.composition import (
     Composition,
@@ -26,8 +26,9 @@ from archgym.composition.composition import (
 from archgym.composition.namespace import within
 from archgym.errors import InvalidArgumentError, SimulatorError, error_text
 from archgym.evaluation.function import MetricGoals, code_of, metric_specs, usual_objectives
-from archgym.evaluation.restriction import hold
+from archgym.evaluation.restriction import held_values, hold, unrestricted
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
+from archgym.evaluation.spec import SimulatorSpec
 
 Coupling = Callable[[Mapping[str, Part], Workload], Mapping[str, float] | str]
 """Function of a design's parts and a workload, which returns joint metrics or a reason."""
@@ -105,8 +106,6 @@ class FunctionComposition(Composition):
       'ns'
     """
 
-    holds_interpreter: ClassVar[bool] = True
-
     def __init__(
         self,
         couple: Coupling,
@@ -122,14 +121,19 @@ class FunctionComposition(Composition):
             raise InvalidArgumentError(
                 f"`couple` must be a function of the parts and the workload; got {couple!r}."
             )
-        self.name = "+".join(parts)
-        self.version = version
         self.joint_metrics = metric_specs(metrics)
-        self.objectives = usual_objectives(self.joint_metrics)
-        self.default_objective = next(iter(self.objectives))
+        aims = usual_objectives(self.joint_metrics)
+        self.spec = SimulatorSpec(
+            name="+".join(parts),
+            version=version,
+            objectives=aims,
+            default_objective=next(iter(aims)),
+            evaluation_s=sum(part.spec.evaluation_s for part in parts.values()),
+            holds_interpreter=True,
+            is_measured=True,
+        )
         self.own_reasons, self.links = tuple(reasons), dict(links)
         self._couple, self._code = couple, code_of(couple)
-        self.evaluation_s = sum(part.evaluation_s for part in parts.values())
         self.join(parts)
         for link in links:
             for name in (each.strip() for each in link.split(">")):
@@ -231,13 +235,13 @@ def _registered(parts: Mapping[str, Simulator]) -> Simulator:
                 f"Part `{part}` of {name!r} must be simulator {kind.kinds[part]!r}; got "
                 f"{made.name!r}."
             )
-        own = recorded_choices(made.unrestricted)
+        own = recorded_choices(unrestricted(made))
         options |= {within(part, option): text for option, text in own.items()}
     known_options = kind.option_names()
     whole: Simulator = kind(**{n: text for n, text in options.items() if n in known_options})
     held = {
         within(part, parameter): values
         for part, made in parts.items()
-        for parameter, values in getattr(made, "held", {}).items()
+        for parameter, values in held_values(made).items()
     }
     return hold(whole, {}, held, {})

@@ -21,7 +21,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, NoReturn, final
+from typing import Any, ClassVar, Final, NoReturn, Self, final
 
 import numpy as np
 
@@ -34,8 +34,21 @@ from archgym.composition.namespace import (
     within,
 )
 from archgym.errors import InvalidDesignError, SimulatorError, check_known, unknown_name
+from archgym.evaluation.capabilities import (
+    exported,
+    facts_about,
+    option_names,
+    results_without,
+    widened,
+)
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import Metrics, MetricSpec
-from archgym.evaluation.options import DeclaredOption, declared_options, make_simulator
+from archgym.evaluation.options import (
+    DeclaredOption,
+    chosen_class,
+    declared_options,
+    make_simulator,
+)
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     FAILED,
@@ -43,18 +56,29 @@ from archgym.evaluation.simulator import (
     BatchResult,
     Simulator,
     Workload,
-    option_names,
+    default_workload,
+    laws_of,
     simulator_class,
     simulator_names,
 )
 from archgym.spaces.design import Design
+from archgym.spaces.expression import P
 
 _Outcome = Metrics | str
+# chosen: the largest number whose square is one too.
+_MOST: Final = 1e154
 # chosen: results of this many designs of parts take some ten megabytes.
 _REMEMBERED: Final = 2**14
 # chosen: simulators with options that results of other parts decide.
 _MADE: Final = 256
 _CHOICES: Final = ("space", "fidelity")
+_QUANTITIES: Final[Mapping[str, tuple[str, Mapping[str, float]]]] = {
+    "energy": ("uJ", {"pJ": 1e-6, "nJ": 1e-3, "uJ": 1.0, "mJ": 1e3, "J": 1e6, "kJ": 1e9}),
+    "power": ("mW", {"mW": 1.0, "W": 1e3, "kW": 1e6}),
+    "area": ("mm2", {"mm2": 1.0}),
+    "dollars": ("$", {"$": 1.0}),
+}
+"""Quantities that add up over parts: unit of the sum, and those of parts in it."""
 
 
 @final
@@ -185,7 +209,7 @@ class Part:
             )
             usual = dict(zip(found.space.names, found.space.sizes, strict=True))
             wide = [p.name for p in made.space.parameters if p.size > usual[p.name]]
-            self._memory.made[key] = found.widened(wide) if wide else found
+            self._memory.made[key] = widened(found, wide) if wide else found
         return self._memory.made[key]
 
     def _simulated(self, simulator: Simulator, workload: Workload) -> _Outcome:
@@ -193,12 +217,12 @@ class Part:
         if self.without is None:
             result = simulator.evaluate_batch(rows, workload)
         else:
-            result = simulator.evaluate_without(self.without, rows, workload)
+            result = results_without(simulator, self.without, rows, workload)
         reason = int(result.reason[0])
         if reason == FAILED:
             raise SimulatorError(f"{self.name}: {result.failures[0]}")
         if reason != FEASIBLE:
-            return simulator.reasons[reason]
+            return simulator.spec.reasons[reason]
         pairs = zip(simulator.metrics, result.values[0].tolist(), strict=True)
         return Metrics({spec.name: value for spec, value in pairs})
 
@@ -211,8 +235,9 @@ class Composition(Simulator):
     `space` and `fidelity`. A joint design simulates again only the parts that changed.
 
     Example:
+      >>> from archgym.evaluation.spec import SimulatorSpec
       >>> class TwoChips(Composition):
-      ...     name, version = "two-chips", 0
+      ...     spec = SimulatorSpec(name="two-chips")
       ...     kinds = {"left": "soc", "right": "soc"}
       ...     usual_options = {part: {"space": "table"} for part in kinds}
       ...     joint_metrics = (MetricSpec("watts", "W", "minimise", 1e-3, "Power of both."),)
@@ -221,7 +246,7 @@ class Composition(Simulator):
       ...         return {"watts": left["power_w"] + right["power_w"]}
       >>> pair = TwoChips()
       >>> design = pair.space.design_at(pair.space.default_indices)
-      >>> found = pair.evaluate(design, pair.workload(pair.default_workload))
+      >>> found = pair.evaluate(design, pair.workload(pair.workload_names()[0]))
       >>> found["watts"] == 2 * found["left.power_w"]
       True
     """
@@ -239,6 +264,10 @@ class Composition(Simulator):
     own_reasons: tuple[str, ...] = ()
     """Reasons of the composition, beyond those of its parts, why a design cannot be built."""
 
+    apart: ClassVar[Mapping[str, str]] = {}
+    """Quantities of parts that do not add up, such as energies of different work, with the
+    reason."""
+
     def __init__(self, space: str = "default", fidelity: str = "", **options: str) -> None:
         """Make the parts.
 
@@ -250,8 +279,8 @@ class Composition(Simulator):
         Raises:
           UnknownNameError: There is no such part, option, space or fidelity.
         """
-        self.fidelity = fidelity or self.fidelity_names[0]
-        self.arguments = {"space": space, "fidelity": self.fidelity, **options}
+        fidelity = fidelity or self.spec.default_fidelity
+        self.arguments = {"space": space, "fidelity": fidelity, **options}
         check_known(f"option of simulator {self.name!r}", options, self.option_names())
         usual = {part: _made(kind, self._usual(part)) for part, kind in self.kinds.items()}
         given: dict[str, dict[str, str]] = {part: {} for part in self.kinds}
@@ -262,11 +291,12 @@ class Composition(Simulator):
             part: _made(kind, {**self._usual(part), **given[part]}) if given[part] else usual[part]
             for part, kind in self.kinds.items()
         }
-        self.options = {
+        changed = {
             within(part, name): text
             for part, made in parts.items()
             for name, text in _changed(made, usual[part], given[part]).items()
         }
+        self.spec = replace(self.spec, fidelity=fidelity, options=changed)
         self.join(parts)
 
     @classmethod
@@ -293,30 +323,61 @@ class Composition(Simulator):
             places = np.array([part.space.names.index(own) for own in kept], dtype=np.int64)
             self._columns[name] = (slice(start, start + len(kept)), places)
             start += len(kept)
-        self.space = joint_space("default", spaces, (self.__doc__ or "").strip().split("\n")[0])
-        self.groups = {
-            name: tuple(within(name, own) for own in space.names) for name, space in spaces.items()
-        }
-        self.metrics = (
-            *self.joint_metrics,
-            *(spec for name, part in parts.items() for spec in part_metrics(name, part.metrics)),
+        sums, self.not_summed = self._sums()
+        specs = {name: part.spec for name, part in parts.items()}
+        self.spec = self.spec.completed(
+            space=joint_space("default", spaces, (self.__doc__ or "").strip().split("\n")[0]),
+            groups={
+                name: tuple(within(name, own) for own in space.names)
+                for name, space in spaces.items()
+            },
+            metrics=(
+                *self.joint_metrics,
+                *sums,
+                *(metric for n, spec in specs.items() for metric in part_metrics(n, spec.metrics)),
+            ),
+            model_reasons=(
+                *self.own_reasons,
+                *(f"{n}: {why}" for n, spec in specs.items() for why in spec.reasons[1:]),
+            ),
+            physical_limits=_all(part_limits(n, s.physical_limits) for n, s in specs.items()),
+            usual_limits=_all(part_limits(n, s.usual_limits) for n, s in specs.items()),
+            costs={within(n, c): text for n, s in specs.items() for c, text in s.costs.items()},
+            relief={
+                within(n, cost): tuple(within(n, own) for own in names if own in s.space.names)
+                for n, s in specs.items()
+                for cost, names in s.relief.items()
+            },
+            exports={within(n, f): text for n, s in specs.items() for f, text in s.exports.items()},
+            default_workload=default_workload(parts[self.lead]),
         )
-        self.model_reasons = (
-            *self.own_reasons,
-            *(f"{n}: {why}" for n, part in parts.items() for why in part.reasons[1:]),
-        )
-        self.physical_limits = _all(part_limits(n, p.physical_limits) for n, p in parts.items())
-        self.usual_limits = _all(part_limits(n, p.usual_limits) for n, p in parts.items())
-        self.costs = {within(n, c): text for n, p in parts.items() for c, text in p.costs.items()}
-        self.relief = {
-            within(n, cost): tuple(within(n, own) for own in names if own in p.space.names)
-            for n, p in parts.items()
-            for cost, names in p.relief.items()
-        }
-        self.exports = {
-            within(n, form): text for n, p in parts.items() for form, text in p.exports.items()
-        }
-        self.default_workload = parts[self.lead].default_workload
+
+    def _sums(self) -> tuple[list[MetricSpec], dict[str, str]]:
+        """Return sums of quantities that all parts have, and why others have none, by quantity.
+
+        The composition's own metric of a quantity stands for its sum.
+        """
+        sums: list[MetricSpec] = []
+        missing: dict[str, str] = dict(self.apart)
+        for quantity, (unit, factors) in _QUANTITIES.items():
+            if quantity in missing or _total(self.joint_metrics, quantity):
+                continue
+            found = {name: _total(part.metrics, quantity) for name, part in self.parts.items()}
+            lacking = [name for name, spec in found.items() if spec is None]
+            if lacking:
+                missing[quantity] = (
+                    f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} none"
+                )
+                continue
+            terms = [factors[s.unit] * P(within(n, s.name)) for n, s in found.items() if s]
+            name = "total_" + (quantity if unit == "$" else f"{quantity}_{unit.lower()}")
+            doc = f"Sum over the parts {', '.join(self.parts)}."
+            sums.append(
+                MetricSpec(
+                    name, unit, "minimise", 1e-3, doc, sum(terms[1:], terms[0]), identifies=False
+                )
+            )
+        return sums, missing
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
@@ -358,9 +419,9 @@ class Composition(Simulator):
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return `bounds_of` where all of `bounded_by` are chosen, and nothing elsewhere."""
-        found = super().bounds(partial, workload)
+        found = np.full((len(partial), len(self.metrics)), np.nan)
         known = self.space.names
-        columns = [known.index(name) for name in self.bounded_by if name in known]
+        columns = [known.index(name) for name in self.spec.bounded_by if name in known]
         rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
         if columns and len(rows):
             filled = np.where(partial < 0, self.space.default_indices, partial)
@@ -380,6 +441,13 @@ class Composition(Simulator):
         del workload
         return np.full((len(indices), len(self.metrics)), np.nan)
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of the first part; runs of parts are held to their own as they happen."""
+        lead = self.parts[self.lead]
+        own = {spec.name: column[within(self.lead, spec.name)] for spec in lead.metrics}
+        found = laws_of(lead, self.of_part(self.lead, indices), own, workload)
+        return {f"{self.lead}: {text}": law for text, law in found.items()}
+
     @property
     def n_part_runs(self) -> int:
         """Runs of parts that were simulated, and not found among the results known."""
@@ -395,15 +463,15 @@ class Composition(Simulator):
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a workload: name to (value, unit)."""
-        return self.parts[self.lead].describe_workload(workload)
+        return facts_about(self.parts[self.lead], workload)
 
-    def widened(self, names: Sequence[str]) -> Simulator:
+    def widened(self, names: Sequence[str]) -> Self:
         """Return the composition of parts with the widest ranges of some parameters."""
         wide: dict[str, list[str]] = {}
         for name in names:
             wide.setdefault(split(name)[0], []).append(split(name)[1])
         made = copy(self)
-        made.join({n: p.widened(wide[n]) if n in wide else p for n, p in self.parts.items()})
+        made.join({n: widened(p, wide[n]) if n in wide else p for n, p in self.parts.items()})
         return made
 
     def opened(self, indices: np.ndarray, cost: str | None = None) -> dict[str, Part]:
@@ -453,7 +521,7 @@ class Composition(Simulator):
         return self._rows(indices, workload, cost)
 
     def _rows(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        values = np.full((len(indices), len(self.spec.simulated_metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         failures: dict[int, str] = {}
         for row, design in enumerate(indices):
@@ -472,12 +540,12 @@ class Composition(Simulator):
         return BatchResult(values, reason, failures)
 
     def _reason(self, text: str) -> int:
-        if text not in self.model_reasons:
+        if text not in self.spec.model_reasons:
             raise SimulatorError(
                 f"`couple` of {self.name!r} must give one of its reasons, "
                 f"{list(self.own_reasons)!r}; got {text!r}."
             )
-        return 1 + self.model_reasons.index(text)
+        return 1 + self.spec.model_reasons.index(text)
 
     def _numbers(self, joint: Mapping[str, float], parts: Mapping[str, Part]) -> list[float]:
         """Return the values of a design in the order of the metrics that are not derived."""
@@ -488,17 +556,19 @@ class Composition(Simulator):
                     f"`couple` of {self.name!r} must run part {name!r}, or report its metrics."
                 )
             found |= {within(name, own): value for own, value in part.metrics.items()}
-        missing = [spec.name for spec in self.simulated_metrics if spec.name not in found]
+        missing = [spec.name for spec in self.spec.simulated_metrics if spec.name not in found]
         if missing:
             raise SimulatorError(
                 f"`couple` of {self.name!r} must return or report every metric; "
                 f"{', '.join(missing)} missing."
             )
-        values = [found[spec.name] for spec in self.simulated_metrics]
-        for spec, value in zip(self.simulated_metrics, values, strict=True):
-            if not isinstance(value, int | float | np.number):
+        values = [found[spec.name] for spec in self.spec.simulated_metrics]
+        for spec, value in zip(self.spec.simulated_metrics, values, strict=True):
+            # A larger number has no finite square, and products of metrics are metrics too.
+            if not isinstance(value, int | float | np.number) or not abs(value) < _MOST:
                 raise SimulatorError(
-                    f"`couple` of {self.name!r} must return numbers; {spec.name} is {value!r}."
+                    f"`couple` of {self.name!r} must return numbers below {_MOST:g} in size; "
+                    f"{spec.name} is {value!r:.40}."
                 )
         return [float(value) for value in values]
 
@@ -515,7 +585,7 @@ class Composition(Simulator):
         except PartInfeasible as found:
             raise InvalidDesignError(f"The design cannot be built: {found}.") from None
         part = parts[name]
-        return part.simulator.export(own, part.indices, part.workload or workload)
+        return exported(part.simulator, own, part.indices, part.workload or workload)
 
 
 def _made(kind: str, choices: Mapping[str, str]) -> Simulator:
@@ -528,7 +598,7 @@ def _made(kind: str, choices: Mapping[str, str]) -> Simulator:
 
 def _variant(kind: str, options: Mapping[str, str]) -> type[Simulator]:
     """Return the class of a part that some options choose."""
-    return simulator_class(kind).variant(options)[0]
+    return chosen_class(simulator_class(kind), options)
 
 
 def _changed(made: Simulator, usual: Simulator, given: Mapping[str, str]) -> dict[str, str]:
@@ -544,8 +614,18 @@ def _changed(made: Simulator, usual: Simulator, given: Mapping[str, str]) -> dic
 
 def recorded_choices(made: Simulator) -> dict[str, str]:
     """Return the choices that make a part's simulator again: options, space and fidelity."""
-    space = split_space(made.space.name)[0] or made.space_names[0]
+    space = split_space(made.space.name)[0] or made.spec.space_names[0]
     return {**made.options, "space": space, "fidelity": made.fidelity}
+
+
+def _total(specs: Sequence[MetricSpec], quantity: str) -> MetricSpec | None:
+    """Return the metric that is the whole of a quantity; None if there is none."""
+    factors = _QUANTITIES[quantity][1]
+    for spec in specs:
+        stem = spec.name.removeprefix("total_").removeprefix("mean_")
+        if spec.unit in factors and (stem == quantity or stem.rpartition("_")[0] == quantity):
+            return spec
+    return None
 
 
 def _all(groups: Any) -> tuple[Any, ...]:

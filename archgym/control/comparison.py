@@ -1,17 +1,27 @@
-"""Comparison of policies on one scale: the share of the gap from best static to oracle."""
+"""Comparison of policies on one scale: the gap from best static settings to look-ahead."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import log
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.analysis.statistics import Interval
 from archgym.checks import check_whole
-from archgym.control.policies import ControlPolicy, Oracle, beam, hindsight_score, proven_bound
-from archgym.control.tasks import ControlTask, Rollout, roll, task_of, unit
+from archgym.control.policies import ControlPolicy, LookAhead, beam, proven_bound
+from archgym.control.tasks import (
+    ControlTask,
+    Rollout,
+    hindsight,
+    hindsight_name,
+    joint_actions,
+    roll,
+    task_of,
+    unit,
+)
 from archgym.errors import InvalidArgumentError
 
 _RESAMPLES: Final = 10_000
@@ -25,13 +35,13 @@ _LEAST_GAP_PERCENT: Final = 0.05
 @final
 @dataclass(frozen=True)
 class Row:
-    """A policy on the episodes of a split, paired with the best static action in hindsight.
+    """A policy on the episodes of a split, paired with the best static actions in hindsight.
 
     Attributes:
       policy, split: Names.
       scores: (n_episodes,) cost over work.
       gain_percent: Share of the static action's cost that is saved; mean of episodes.
-      gap_percent: Share of what the oracle saves; NaN where that is nothing.
+      gap_percent: Share of what look-ahead saves; NaN where that is nothing.
       p_value: Chance of such a gain, one-sided sign-flip test; NaN if equal or of one episode.
     """
 
@@ -52,20 +62,32 @@ class ControlComparison:
       task: Name of the task.
       cost: Name of what is minimised.
       rows: Rows by split, best first.
-      bound: Score of the oracle and least possible score on a short episode; None if not asked for.
+      bound: Score of look-ahead and least possible score on a short episode; None if not asked for.
       rollouts: Rollout of each policy on the first episode that was tested, for a picture.
+      seconds: Time that the best static actions of an episode took to find.
     """
 
     task: ControlTask
     rows: tuple[Row, ...]
     bound: tuple[float, float] | None
     rollouts: dict[str, Rollout]
+    seconds: float = 0.0
+
+    @property
+    def baseline(self) -> str:
+        """Static settings that savings count from, as a phrase."""
+        n, n_all = len(joint_actions(self.task)), len(self.task.actions) ** len(self.task.agents)
+        if hindsight_name(self.task) == "hindsight":
+            return f"the best of all {n_all} static settings in hindsight"
+        return f"the best of {n} static settings that all agents share, of {n_all} joint ones"
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON types."""
         return {
             "task": self.task.name,
             "cost": self.task.cost,
+            "baseline": self.baseline,
+            "seconds_per_episode": self.seconds,
             "rows": [asdict(row) for row in self.rows],
             "bound": None if self.bound is None else list(self.bound),
         }
@@ -77,21 +99,21 @@ def compare_policies(
     *,
     splits: Sequence[str] = ("held-out",),
     n_episodes: int = 5,
-    horizons: Sequence[int] = (1, 2, 4),
+    horizons: Sequence[int] | None = None,
     width: int = 0,
     bound_epochs: int = 0,
 ) -> ControlComparison:
     """Compare policies on episodes that they were not made on.
 
-    The oracle of an episode is the best of look-aheads, of a beam search and of every static
-    action: a number that can be reached, not a bound.
+    Look-ahead of an episode is the best of several horizons, of a beam search and of static
+    actions: a number that can be reached, not a bound.
 
     Args:
       task: The task, or its name, of one agent where a `width` or `bound_epochs` is given.
-      policies: Policies; the oracle and the best static action in hindsight are always there.
+      policies: Policies; look-ahead and the best static actions in hindsight are always there.
       splits: Splits with the episodes.
       n_episodes: First episodes of each split.
-      horizons: Look-aheads of the oracle [epochs]; none leaves static settings as the oracle.
+      horizons: Work that look-ahead sees; None for the task's, empty for static actions alone.
       width: Prefixes that the beam search keeps; 0 for none.
       bound_epochs: Epochs of the first episode whose least cost is proven by trying every sequence
         of actions; 0 for none.
@@ -101,6 +123,8 @@ def compare_policies(
       UnknownNameError: There is no such split.
     """
     task = task_of(task)
+    if horizons is None:
+        horizons = task.horizons or (task.epoch, 2 * task.epoch, 4 * task.epoch)
     check_whole("width", width, 0, 10_000)
     for what, asked in (("width", width), ("bound_epochs", bound_epochs)):
         if asked and len(task.agents) > 1:
@@ -113,24 +137,27 @@ def compare_policies(
         raise InvalidArgumentError(f"`{what}` must have a value; got none.")
     most = int(log(_MOST_SEQUENCES, max(2, len(task.actions))))
     check_whole("bound_epochs", bound_epochs, 0, most)
-    looks = [Oracle(horizon) for horizon in horizons]
+    looks = [LookAhead(horizon) for horizon in horizons]
     rows: list[Row] = []
     rollouts: dict[str, Rollout] = {}
+    seconds, n_seen = 0.0, 0
     for split in dict.fromkeys(splits):
         known = task.episodes(split)
         names = known[: check_whole("n_episodes", n_episodes, 1, len(known))]
-        fixed = np.array([hindsight_score(task, name) for name in names])
+        started = perf_counter()
+        fixed = np.array([hindsight(task, name)[1] for name in names])
+        seconds, n_seen = seconds + perf_counter() - started, n_seen + len(names)
         units = unit(task, fixed)
-        oracle = fixed.copy()
+        ahead = fixed.copy()
         for look in looks:
-            oracle = np.minimum(oracle, _scores(task, names, look, rollouts))
+            ahead = np.minimum(ahead, _scores(task, names, look, rollouts))
         if width:
-            oracle = np.minimum(oracle, [beam(task, name, width) for name in names])
-        scores = {"oracle": oracle, "hindsight": fixed}
-        own = [_row(name, split, each, fixed, oracle, units) for name, each in scores.items()]
+            ahead = np.minimum(ahead, [beam(task, name, width) for name in names])
+        scores = {"look-ahead": ahead, hindsight_name(task): fixed}
+        own = [_row(name, split, each, fixed, ahead, units) for name, each in scores.items()]
         for policy in policies:
             each = _scores(task, names, policy, rollouts)
-            own.append(_row(policy.name, split, each, fixed, oracle, units))
+            own.append(_row(policy.name, split, each, fixed, ahead, units))
         rows += sorted(own, key=lambda row: -row.gain_percent.value)
     bound = None
     if bound_epochs:
@@ -138,7 +165,7 @@ def compare_policies(
         least = proven_bound(task, name, bound_epochs)
         starts = [rollouts[look.name] for look in looks]
         bound = (min(_start(each, bound_epochs) for each in starts), least)
-    return ControlComparison(task, tuple(rows), bound, rollouts)
+    return ControlComparison(task, tuple(rows), bound, rollouts, seconds / n_seen)
 
 
 def _start(found: Rollout, n: int) -> float:
@@ -163,13 +190,13 @@ def _row(
     split: str,
     scores: np.ndarray,
     fixed: np.ndarray,
-    oracle: np.ndarray,
+    ahead: np.ndarray,
     units: np.ndarray,
 ) -> Row:
     """Return a row with intervals over episodes."""
     # Exactly 1 less a quotient but where the static cost is 0.
     gains = 100.0 * (fixed / units - scores / units)
-    most = 100.0 * (fixed / units - oracle / units)
+    most = 100.0 * (fixed / units - ahead / units)
     rng = np.random.default_rng(0)
     picks = rng.integers(len(gains), size=(_RESAMPLES, len(gains)))
     means, tops = gains[picks].mean(axis=1), most[picks].mean(axis=1)

@@ -5,7 +5,15 @@ from typing import Final
 import numpy as np
 
 from archgym.checks import check_choice, check_whole
-from archgym.control.policies import ControlPolicy, Guard, Network, Oracle, cheapest, policy_of
+from archgym.control.policies import (
+    MAX_CENTRES,
+    ControlPolicy,
+    Guard,
+    LookAhead,
+    Network,
+    cheapest,
+    policy_of,
+)
 from archgym.control.runs import Floats
 from archgym.control.tasks import ControlTask, Episode, reference, roll, static, task_of
 from archgym.errors import InvalidArgumentError
@@ -29,7 +37,7 @@ def imitate(
 ) -> Network:
     """Return a network that imitates look-ahead, trained by DAgger with costs.
 
-    In each round a policy acts on training episodes: the oracle in the first round, then the
+    In each round a policy acts on training episodes: look-ahead in the first round, then the
     network itself. Every state is labelled with the cost of each action, relative to the best. The
     network is fitted to all labels and takes the least cost.
 
@@ -69,7 +77,7 @@ def imitate(
         if not (joint := episode.previous):
             return (reference(task),) * episode.run.n_agents
         if exact:
-            found = [oracle.costs(episode, agent, joint) for agent in range(len(joint))]
+            found = [ahead.costs(episode, agent, joint) for agent in range(len(joint))]
         else:
             found = [_costs_of_statics(task, name, episode.number, horizon)]
         relative = [each / max(each.min(), 1e-9) - 1.0 for each in found]
@@ -84,7 +92,7 @@ def imitate(
         for number in range(turn * episodes, (turn + 1) * episodes):
             name = names[number % len(names)]
             # A branch is used again, but only for one episode.
-            oracle = Oracle(horizon)
+            ahead = LookAhead(horizon, in_epochs=True)
             roll(task, name, act)
         if sum(map(len, seen)) < _LEAST:
             raise InvalidArgumentError(
@@ -119,13 +127,15 @@ def guarded(
     def act(episode: Episode) -> tuple[int, ...]:
         if episode.previous:
             seen.append(episode.observation)
-        # chosen: the rule in a third of 24 episodes, of which 3,000 observations are kept.
+        # chosen: the rule in a third of 24 episodes.
         return (rule if (episode.number // 4 + turn) % 3 == 0 else network).act(episode)
 
     for turn, name in enumerate(task.episodes("train")[:24]):  # noqa: B007 - of `act`
         network.start(task, name)
         roll(task, name, act)
-    centres = np.random.default_rng(0).permutation(np.concatenate(seen))[:3000].astype(np.float32)
+    centres = (
+        np.random.default_rng(0).permutation(np.concatenate(seen))[:MAX_CENTRES].astype(np.float32)
+    )
     guard = Guard(fallback, centres, slope)
     return Network(network.task, network.layers, network.activation, network.name, guard)
 

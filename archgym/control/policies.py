@@ -12,7 +12,7 @@ import numpy as np
 
 from archgym.agent.agent import Policy
 from archgym.checks import check_choice, check_line, check_number
-from archgym.control.tasks import ControlTask, Episode, best_static, reference, static, task_of
+from archgym.control.tasks import ControlTask, Episode, hindsight, reference, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 
 logger = logging.getLogger(__name__)
@@ -20,13 +20,15 @@ _AGENT: Final = "control"
 # chosen: a network of a few layers; larger files are not ours.
 _MAX_LAYERS: Final = 8
 _ACTIVATIONS: Final = ("tanh", "relu")
+# chosen: as many as `guarded` keeps; distances between them take the square.
+MAX_CENTRES: Final = 3000
 
 
 class ControlPolicy(ABC):
     """Choice of settings from what hardware can count.
 
     Life cycle: `start` before each episode, then `act` before each of its epochs. A policy sees the
-    epochs that are over and nothing of what follows; only `Oracle` looks ahead.
+    epochs that are over and nothing of what follows; only `LookAhead` looks ahead.
     """
 
     name: str
@@ -46,18 +48,19 @@ class Static(ControlPolicy):
     def __init__(self, name: str) -> None:
         """Take the name."""
         self.name = name
-        self._action = 0
+        self._joint: tuple[int, ...] = ()
 
     def start(self, task: ControlTask, episode: str) -> None:
         """Find the action; `hindsight` runs the whole episode under every one first."""
-        self._action = task.default
-        if self.name != "default":
-            is_known = self.name == "best-static"
-            self._action = reference(task) if is_known else best_static(task, (episode,))
+        if self.name == "hindsight":
+            self._joint = hindsight(task, episode)[0]
+        else:
+            action = task.default if self.name == "default" else reference(task)
+            self._joint = (action,) * len(task.agents)
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the same action again."""
-        return (self._action,) * episode.run.n_agents
+        return self._joint
 
 
 @final
@@ -146,11 +149,13 @@ class Guard:
 
     def __init__(self, fallback: str, centres: np.ndarray, slope: float) -> None:
         """Take the policy's name, observations of training (n, n_inputs), and the slope."""
-        if np.ndim(centres) != 2 or len(centres) < 3:
+        if np.ndim(centres) != 2 or not 3 <= len(centres) <= MAX_CENTRES:
             raise InvalidArgumentError(
-                "`centres` must be an array of three observations or more; got one of shape "
-                f"{np.shape(centres)}."
+                f"`centres` must be an array of 3 to {MAX_CENTRES:,} observations; got one of "
+                f"shape {np.shape(centres)}."
             )
+        if not (np.abs(centres) <= 1.0).all():
+            raise InvalidArgumentError("`centres` must be observations, from 0 to 1.")
         self.fallback, self.centres = check_line("fallback", fallback), centres
         self.slope = check_number("slope", slope, 0.0)
         self._radius = float(np.quantile(self.distances(centres[::10]), 0.9))
@@ -224,10 +229,16 @@ class Network(ControlPolicy):
         if n_seen != n_inputs:
             raise InvalidArgumentError(f"The policy must have {n_seen} inputs; got {n_inputs}.")
         values = observations.astype(np.float64)
-        for number, (weights, bias) in enumerate(self.layers):
-            values = values @ weights + bias
-            if number + 1 < len(self.layers):
-                values = np.tanh(values) if self.activation == "tanh" else np.maximum(values, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for number, (weights, bias) in enumerate(self.layers):
+                values = values @ weights + bias
+                if number + 1 < len(self.layers):
+                    is_tanh = self.activation == "tanh"
+                    values = np.tanh(values) if is_tanh else np.maximum(values, 0.0)
+        if not np.isfinite(values).all():
+            raise InvalidArgumentError(
+                f"The policy {self.name!r} must have finite outputs; its weights are too large."
+            )
         return np.asarray(values)
 
     def act(self, episode: Episode) -> tuple[int, ...]:
@@ -349,27 +360,34 @@ def policy_of(name: str, task: ControlTask) -> ControlPolicy:
 
 
 @final
-class Oracle(ControlPolicy):
+class LookAhead(ControlPolicy):
     """Look-ahead on exact branches of the run, which no hardware can do.
 
-    Each epoch it tries every action, held for some epochs, on a branch and takes the best. With
-    several agents it improves one agent's action after the other, from the last joint one.
+    Each epoch it tries every action on a branch, held until some work is done, and takes the best.
+    With several agents it improves one agent's action after the other, from the last joint one. It
+    is no bound: what pays later than its horizon is not seen.
     """
 
-    def __init__(self, horizon: int = 2, selfish: bool = False) -> None:
-        """Take the epochs to look ahead; `selfish` agents count their own cost only."""
+    def __init__(self, horizon: int, selfish: bool = False, in_epochs: bool = False) -> None:
+        """Take the horizon.
+
+        Args:
+          horizon: Work to look ahead, as of `Part.work`, to the end of the nearest epoch.
+          selfish: True if agents count their own cost alone.
+          in_epochs: True if the horizon counts epochs.
+        """
         if horizon < 1:
             raise InvalidArgumentError(f"`horizon` must be 1 or more; got {horizon}.")
         self.name = f"look-ahead-{horizon}" if not selfish else f"selfish-{horizon}"
-        self._horizon, self._selfish = horizon, selfish
+        self._horizon, self._selfish, self._in_epochs = horizon, selfish, in_epochs
         self._branch: Episode | None = None
         self._known: dict[tuple[int, ...], np.ndarray] = {}
-        self._first = 0
+        self._first: tuple[int, ...] = ()
 
     def start(self, task: ControlTask, episode: str) -> None:
         """Begin with the best static action in hindsight."""
         self._branch, self._known = None, {}
-        self._first = best_static(task, (episode,))
+        self._first = hindsight(task, episode)[0]
 
     def costs(self, episode: Episode, agent: int, joint: tuple[int, ...]) -> np.ndarray:
         """Return the cost over work of each action of an agent, the others' held, (n_actions,)."""
@@ -387,17 +405,18 @@ class Oracle(ControlPolicy):
         """Return the cost over work of each agent on a branch under these actions."""
         self._branch = branch = episode.copy(self._branch)
         cost = work = np.zeros(len(actions))
-        for _ in range(self._horizon):
-            if branch.is_over:
-                break
+        before = done = 0.0
+        # To the end of the epoch that is nearest to the horizon.
+        while not branch.is_over and 1.5 * done - 0.5 * before < self._horizon:
             part = branch.step(actions)
             cost, work = cost + part.cost, work + part.work
+            before, done = done, done + 1.0 if self._in_epochs else float(work.mean())
         return np.asarray(cost / np.maximum(work, 1e-9))
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the best action of each agent."""
         n = episode.run.n_agents
-        joint = episode.previous or (self._first,) * n
+        joint = episode.previous or self._first or (0,) * n
         for _ in range(1 if n == 1 or self._selfish else 2):
             before = joint
             for agent in range(n):
@@ -449,8 +468,3 @@ def _branches(cost: float, work: float, episode: Episode) -> Iterator[tuple[floa
 def cheapest(costs: np.ndarray, last: int) -> int:
     """Return the action of least cost: `last`, the one before, if among them, else the first."""
     return last if costs[last] <= costs.min() else int(np.argmin(costs))
-
-
-def hindsight_score(task: ControlTask, name: str) -> float:
-    """Return the score of the best static action of an episode."""
-    return min(static(task, name, action).score for action in range(len(task.actions)))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -67,11 +67,13 @@ class Part:
       work: (n_agents,) work done: bursts answered, instructions retired.
       cost: (n_agents,) what it cost: sum of latencies [ns], cycles. Less is better.
       values: (n_agents, n_counters), by `Run.counters`.
+      amounts: Costs that were asked for by `Run.count`, by name, each (n_agents,).
     """
 
     work: Floats
     cost: Floats
     values: Floats
+    amounts: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @final
@@ -93,10 +95,13 @@ class Run(ABC):
     Attributes:
       switchable: Effect and cost of a change of each setting, by parameter.
       counters: Counters of a part.
+      costs: Description of what a part may cost, by name; the first is that of `Part.cost`.
     """
 
     switchable: ClassVar[Mapping[str, str]]
     counters: ClassVar[tuple[Counter, ...]]
+    costs: ClassVar[Mapping[str, str]] = {}
+    counted: tuple[str, ...] = ()
     n_agents: int = 1
     _written: ClassVar[tuple[str, ...]] = ("_run",)
     """Attributes that parts write to, as of `branch_of`."""
@@ -141,8 +146,26 @@ class Run(ABC):
             )
         if self.is_over:
             none = np.zeros(self.n_agents)
-            return Part(none, none, np.zeros((self.n_agents, len(self.counters))))
-        return self._advance(tuple(each.settings for each in choices), until)
+            values = np.zeros((self.n_agents, len(self.counters)))
+            return Part(none, none, values, dict.fromkeys(self.counted, none))
+        part = self._advance(tuple(each.settings for each in choices), until)
+        if not self.counted:
+            return part
+        return replace(part, amounts={next(iter(self.costs)): part.cost, **self._amounts(part)})
+
+    def count(self, names: tuple[str, ...]) -> None:
+        """Fill in `Part.amounts` from now on.
+
+        Raises:
+          UnknownNameError: The run has no such cost.
+          InvalidArgumentError: It cannot count one of them.
+        """
+        check_known("cost", names, self.costs)
+        self.counted = names
+
+    def _amounts(self, part: Part) -> Mapping[str, Floats]:
+        """Return the costs of the last part that `counted` names, but for the first of `costs`."""
+        return {}
 
     @abstractmethod
     def _advance(self, choices: tuple[Any, ...], until: int) -> Part:

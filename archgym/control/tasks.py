@@ -5,32 +5,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from importlib import import_module
 from itertools import islice
 from itertools import product as combinations
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Annotated, Any, Final, final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from archgym.control.declaration import controls
 from archgym.control.runs import Floats, Part, Run, Scale
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.options import DeclaredOption, options_of
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import objective_of
+from archgym.evaluation.options import DeclaredOption, Option, options_of
 from archgym.runtime.branches import branch_of
 from archgym.spaces.parameter import Value
 
 HISTORY: Final = 2
 """Epochs that an observation shows; chosen: the trial of PPO used two."""
-DEFAULT_TASK: Final = {"dram": "dram-locality", "cpu": "cpu-mixture"}
-"""Task of a rule that names none, by the domain's prefix."""
-SEEN: Final = {
-    "dram": ("locality", "rate", "hits", "conflicts", "backlog", "latency_ns", "held_ns"),
-    "cpu": ("ipc", "l1d_mpki", "l2_mpki", "l1d_accuracy", "l2_accuracy", "l2_prefetches",
-        "dram_reads"),
-}  # fmt: skip
-"""Counters that a rule sees, by the domain's prefix."""
-_MODULES: Final = tuple(f"archgym.control.{name}" for name in ("dram", "cpu", "moe"))
 SPLITS: Final = ("train", "held-out", "programs")
 # chosen: as many training episodes choose the reference; more change it in no task.
 _N_REFERENCE: Final = 4
@@ -57,7 +50,11 @@ class ControlTask:
         an action: `hand`, what an engineer writes in an hour, and `feedback`, a published one.
       agents: Names of the agents.
       alone: Function of an episode's name that returns the action of each agent that is best for
-        it while the others do not run; None where agents do not meet.
+        it while the others do not run; None where that is not known.
+      is_shared: True if an agent's settings change what others cost.
+      costs: Description of what may be minimised, by name; the first is the default cost.
+      price: Weights of `costs` that are minimised instead, by name; empty for the default cost.
+      horizons: Work that look-ahead sees by default, shortest first; empty for 1, 2 and 4 epochs.
     """
 
     name: str
@@ -71,6 +68,10 @@ class ControlTask:
     by_counters: Mapping[str, Callable[[Mapping[str, float], int], int]] = field(repr=False)
     agents: tuple[str, ...] = ("controller",)
     alone: Callable[[str], tuple[int, ...]] | None = field(default=None, repr=False)
+    is_shared: bool = True
+    costs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    price: Mapping[str, float] = field(default_factory=dict, repr=False)
+    horizons: tuple[int, ...] = ()
 
     def episodes(self, split: str) -> tuple[str, ...]:
         """Return the episodes of a split.
@@ -132,8 +133,8 @@ def turns(rng: np.random.Generator, n_kinds: int, low: int, high: int) -> Iterat
 
 @cache
 def _makers() -> dict[str, Callable[..., ControlTask]]:
-    """Return the functions of all modules that make tasks, by name."""
-    return {n: make for name in _MODULES for n, make in import_module(name).TASKS.items()}
+    """Return the functions that make tasks of all simulators, by name."""
+    return {n: make for each in controls().values() for n, make in each.tasks.items()}
 
 
 def task_names() -> tuple[str, ...]:
@@ -141,13 +142,27 @@ def task_names() -> tuple[str, ...]:
     return tuple(_makers())
 
 
+def _priced(
+    made: ControlTask,
+    *,
+    cost: Annotated[str, Option("Cost to minimise, such as 2*energy_pj+time_ns.")] = "",
+) -> ControlTask:
+    """Return a task with the options that every task has."""
+    if not cost:
+        return made
+    known = [MetricSpec(n, "1", "minimise", 1.0, doc) for n, doc in made.costs.items()]
+    price = {t.metric: t.weight for t in objective_of(cost.split("+"), [], known).terms}
+    made.begin(made.episodes("train")[0]).count(tuple(price))
+    return replace(made, cost=cost, price=price, alone=None)
+
+
 def task_options(name: str) -> Mapping[str, DeclaredOption]:
     """Return the options of the task with this name."""
-    return options_of(_makers()[name])
+    return {**options_of(_makers()[name]), **options_of(_priced)}
 
 
 def task_of(task: str | ControlTask) -> ControlTask:
-    """Return the task with this name, such as `dram-load:device=ddr5,epoch=500`, or the task.
+    """Return the task with this name, such as `NAME:epoch=500`, or the task.
 
     Raises:
       UnknownNameError: There is no such task or option.
@@ -175,9 +190,16 @@ def task_of(task: str | ControlTask) -> ControlTask:
     return _made(name, own, tuple(p.stat().st_mtime_ns for p in files))
 
 
+# chosen: twice the cores of any control task; each joint of names is looked for as a file.
+_MOST_NAMES = 64
+
+
 def joined_names(text: str) -> tuple[str, ...]:
     """Return names that + joins; the name of a file that exists may have a + in it."""
     parts, found = text.split("+"), []
+    if len(parts) > _MOST_NAMES:
+        problem = f"must join at most {_MOST_NAMES} names by +; got {len(parts):,}: {text:.40}…"
+        raise InvalidArgumentError(f"An option {problem}")
     while parts:
         sizes = range(len(parts), 1, -1)
         n = next((n for n in sizes if _is_file("+".join(parts[:n]))), 1)
@@ -196,7 +218,9 @@ def _is_file(path: str) -> bool:
 @cache
 def _made(name: str, options: tuple[tuple[str, Any], ...], changes: tuple[int, ...]) -> ControlTask:
     """Return one task for each name with options and times that files changed at; it is kept."""
-    made = _makers()[name](**dict(options))
+    given = dict(options)
+    shared = {each: given.pop(each) for each in options_of(_priced) if each in given}
+    made = _priced(_makers()[name](**given), **shared)
     text = ",".join(f"{option}={value}" for option, value in options)
     doc = f"{made.doc.removesuffix('.')}, but with {text}."
     return replace(made, name=f"{name}:{text}", doc=doc) if text else made
@@ -227,7 +251,7 @@ class Episode:
     `copy` branches; `is_over` after the last.
 
     Example:
-      >>> episode = Episode(task_of("dram-locality"), "train-0")  # doctest: +SKIP
+      >>> episode = Episode(task, "train-0")  # doctest: +SKIP
       >>> while not episode.is_over:
       ...     part = episode.step((0,))
 
@@ -246,6 +270,7 @@ class Episode:
         self.number = 0
         self.last: Part | None = None
         self.previous: tuple[int, ...] = ()
+        self.run.count(tuple(task.price))
         if task not in _choices:
             _choices[task] = tuple(self.run.choice(action) for action in task.actions)
         self._choices = _choices[task]
@@ -272,7 +297,11 @@ class Episode:
         """Run an epoch; the last one ends with the run."""
         choices = tuple(self._choices[action] for action in actions)
         self.number += 1
-        self.last = self.run.advance(choices, self.number * self.task.epoch)
+        part = self.run.advance(choices, self.number * self.task.epoch)
+        if price := self.task.price:
+            cost = np.sum([weight * part.amounts[n] for n, weight in price.items()], axis=0)
+            part = replace(part, cost=cost)
+        self.last = part
         self.previous = actions
         n, shown = self._n, self._shown
         shown[:, n : HISTORY * n] = shown[:, : (HISTORY - 1) * n]
@@ -312,9 +341,14 @@ class Rollout:
         return float((self.cost.sum(axis=0) / self.work.sum(axis=0)).mean())
 
 
-def roll(task: ControlTask, name: str, act: Callable[[Episode], tuple[int, ...]]) -> Rollout:
-    """Return an episode in which a function chooses the actions of each epoch."""
-    episode = Episode(task, name)
+def roll(
+    task: ControlTask,
+    name: str,
+    act: Callable[[Episode], tuple[int, ...]],
+    episode: Episode | None = None,
+) -> Rollout:
+    """Return an episode, or the rest of one, in which a function chooses each epoch's actions."""
+    episode = Episode(task, name) if episode is None else episode
     cost, work, actions = [], [], []
     while not episode.is_over:
         chosen = act(episode)
@@ -333,6 +367,51 @@ def roll(task: ControlTask, name: str, act: Callable[[Episode], tuple[int, ...]]
 def static(task: ControlTask, name: str, action: int) -> Rollout:
     """Return an episode under one action throughout; the latest are kept."""
     return roll(task, name, lambda episode: (action,) * episode.run.n_agents)
+
+
+# chosen: all joint settings of two agents with nine each, which take 13 s of an episode.
+_MOST_JOINT: Final = 100
+
+
+def joint_actions(task: ControlTask) -> tuple[tuple[int, ...], ...]:
+    """Return the joint actions among which `hindsight` finds the best, all of them if feasible.
+
+    Where no agent changes what another costs, the best joint action follows from equal ones.
+    """
+    places, n_agents = range(len(task.actions)), len(task.agents)
+    if task.is_shared and len(places) ** n_agents <= _MOST_JOINT:
+        return tuple(combinations(places, repeat=n_agents))
+    return tuple((place,) * n_agents for place in places)
+
+
+def hindsight_name(task: ControlTask) -> str:
+    """Return "hindsight", or what it is where not all joint actions are tried."""
+    n, n_all = len(joint_actions(task)), len(task.actions) ** len(task.agents)
+    return "hindsight" if n == n_all or not task.is_shared else f"best of {n} equal of {n_all}"
+
+
+@lru_cache(maxsize=4096)
+def hindsight(task: ControlTask, name: str) -> tuple[tuple[int, ...], float]:
+    """Return the best static joint action of an episode, of `joint_actions`, and its score."""
+    tried = joint_actions(task)
+    start = Episode(task, name) if len(task.agents) > 1 else None
+    branch: Episode | None = None
+    scores, best = [], np.full(len(task.agents), np.inf)
+    found = np.zeros(len(task.agents), dtype=int)
+    for joint in tried:
+        if len({*joint}) == 1:
+            run = static(task, name, joint[0])
+        else:
+            assert start is not None
+            branch = start.copy(branch)
+            run = roll(task, name, lambda episode, joint=joint: joint, branch)  # type: ignore[misc]
+        own = run.cost.sum(axis=0) / run.work.sum(axis=0)
+        scores.append(float(own.mean()))
+        found = np.where(own < best, joint, found)
+        best = np.minimum(best, own)
+    if not task.is_shared:
+        return tuple(found.tolist()), float(best.mean())
+    return tried[int(np.argmin(scores))], min(scores)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Evaluations of a dataset as arrays, for those who learn from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -69,6 +69,18 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def is_in(self, part: str) -> np.ndarray:
+        """Return True for each row of a part, (n,) bool; none is where there are no parts."""
+        none = np.zeros(len(self), dtype=bool)
+        return none if self.split is None else np.asarray(self.split == part)
+
+    def rows(self, chosen: np.ndarray) -> "Dataset":
+        """Return some of the rows, by a mask or their places; the digest stays."""
+        names = ("indices", "values", "feasible", "workload", "agent", "step")
+        arrays: dict[str, Any] = {name: getattr(self, name)[chosen] for name in names}
+        split = None if self.split is None else self.split[chosen]
+        return replace(self, **arrays, split=split)
 
 
 def read_dataset(

@@ -11,14 +11,14 @@ from archgym.checks import check_line
 from archgym.datasets.columns import Columns, DesignIds, is_listed
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import merged_objectives, objective_from_json
+from archgym.evaluation.objective import objective_from_json
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
-    recorded_options,
     simulator_class,
 )
 from archgym.evaluation.specification import Declaration, WorkloadFacts
@@ -172,7 +172,7 @@ def id_texts(ids: np.ndarray) -> "pa.Array":
 
 
 def _study_offsets(log: StudyLog) -> np.ndarray:
-    """Number of the first record of each segment's study; a merged one has several studies."""
+    """Return the first seq of each segment's study; a merged study has several."""
     first: dict[str, int] = {}
     for segment in log.segments:
         first.setdefault(segment.study, segment.first_seq)
@@ -253,7 +253,7 @@ def _declaration(tasks: Sequence[Mapping[str, Any]]) -> Declaration:
 def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration:
     first = tasks[0]
     recorded = [objective_from_json(task["objective"]) for task in tasks]
-    objectives = merged_objectives(*({o.name: o} for o in recorded))
+    objectives = {objective.name: objective for objective in recorded}
     n_model = len(first["reasons"]) - len(space.constraints)
     sources = {
         label: w
@@ -285,15 +285,14 @@ def _completed(told: Declaration) -> Declaration:
     """Return the simulator's declaration if it contains the tasks' one."""
     try:
         kind = simulator_class(told.simulator)
-        options = recorded_options(told.simulator, told.version, told.options)
-        simulator = make_simulator(kind, told.space_name, told.fidelity, options)
+        simulator = make_simulator(kind, told.space_name, told.fidelity, told.options)
         said = Declaration.of(simulator, told.space_name, {})
     except ArchGymError:
         return told
     if said.difference(told) is not None:
         return told
     workloads = tuple(_described(simulator, workload) for workload in told.workloads)
-    objectives = merged_objectives(said.objectives, told.objectives)
+    objectives = {**said.objectives, **told.objectives}
     # A search on a proxy of these data seeks what the studies sought.
     return replace(
         said,
@@ -307,7 +306,7 @@ def _described(simulator: Simulator, facts: WorkloadFacts) -> WorkloadFacts:
     try:
         workload = simulator.workload(facts.source or facts.name)
         if workload.digest == facts.digest:
-            return replace(facts, facts=dict(simulator.describe_workload(workload)))
+            return replace(facts, facts=dict(facts_about(simulator, workload)))
     except ArchGymError:
         pass
     return facts

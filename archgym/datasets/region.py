@@ -74,7 +74,7 @@ class Condition:
         return f"{self.parameter}{self.sign}{','.join(map(_shown, self.values))}"
 
     def holds(self, batch: "pa.RecordBatch", columns: Columns) -> np.ndarray:
-        """True if each row lies in the region, (n,) bool; not where it lacks the parameter."""
+        """Return True for rows in the region, (n,) bool; False where the parameter is missing."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -91,7 +91,7 @@ class Condition:
         return self.holds_of(column.to_numpy(zero_copy_only=False))
 
     def holds_of(self, column: np.ndarray) -> np.ndarray:
-        """True if each value, (n,), of a parameter without lists lies in the region, (n,) bool."""
+        """Return True for values, (n,), of a parameter without lists that lie in the region."""
         if self.sign == "=":
             return np.isin(column, np.array(self.values))
         limit = self.values[0]

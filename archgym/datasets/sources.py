@@ -14,7 +14,6 @@ from archgym.datasets.from_studies import about_studies, study_batches
 from archgym.datasets.metadata import About, model_of
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.objective import merged_objectives
 from archgym.evaluation.specification import Declaration
 from archgym.runtime.progress import StageProgress
 from archgym.studies.metadata import Header, read_header
@@ -114,7 +113,7 @@ def _replaced(batch: "pa.RecordBatch", name: str, values: np.ndarray) -> "pa.Rec
 
 
 def _names(header: Header) -> dict[str, str]:
-    """Name of the folders of studies, by id."""
+    """Return the names of the folders of studies, by id."""
     return {segment.study: segment.folder for segment in header.segments}
 
 
@@ -302,5 +301,5 @@ def _united(one: Declaration, other: Declaration) -> Declaration:
             f"Datasets of one simulator, version, fidelity and space must declare the same; these "
             f"have another `{difference}`. Keep them apart."
         )
-    objectives = merged_objectives(one.objectives, other.objectives)
+    objectives = {**one.objectives, **other.objectives}
     return replace(one, workloads=tuple(workloads.values()), objectives=objectives)

@@ -306,7 +306,7 @@ class _Sample:
         place = np.array([places[label] for label in rows["workload"]], dtype=np.int64)
         row = np.arange(len(place))
         reason = results.reason[row, place]
-        said = np.array([task.simulator.reasons[max(r, 0)] for r in reason], dtype=object)
+        said = np.array([task.simulator.spec.reasons[max(r, 0)] for r in reason], dtype=object)
         values = results.values[row, place]
         differs = {
             "simulated rows with another reason": said != rows["reason"],

@@ -73,7 +73,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
           autoreset_mode: Step in which an episode that has ended starts again: SAME_STEP (default)
             or NEXT_STEP, as a member of `AutoresetMode` or its value, such as "NextStep".
           texts: False for numbers in place of texts in `info`, as tensors need: `reason` indexes
-            ``task.simulator.reasons`` (-1 if failed), `parameter` one of the choices.
+            ``task.simulator.spec.reasons`` (-1 if failed), `parameter` one of the choices.
 
         Raises:
           InvalidArgumentError: An argument does not fit.

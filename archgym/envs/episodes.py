@@ -51,7 +51,7 @@ def reason_texts(task: Task, trials: Trials) -> list[str]:
     """Return the reasons in words why designs were not built; "" for those built."""
     # FAILED, -1, is the last place.
     assert FAILED == -1
-    texts = np.array([*task.simulator.reasons, _BROKEN], dtype=object)
+    texts = np.array([*task.simulator.spec.reasons, _BROKEN], dtype=object)
     found: list[str] = texts[trials.reason].tolist()
     return found
 

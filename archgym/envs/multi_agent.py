@@ -11,7 +11,7 @@ from gymnasium import spaces
 from archgym.envs.design import check_render_mode
 from archgym.envs.episodes import Episodes, design_info, info_text
 from archgym.envs.formulation import require_whole
-from archgym.envs.registration import CONTROL, TEAMS, environment_id, task_of
+from archgym.envs.registration import control_ids, environment_id, task_of
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -30,7 +30,7 @@ def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str
     Args:
       task: Task with the parameters.
       groups: "parameter": an agent for each parameter that has more than one value, named as it;
-        "subsystem": one for each of `Simulator.groups`; or names of agents with their parameters.
+        "subsystem": one for each of `spec.groups`; or names of agents with their parameters.
 
     Raises:
       InvalidArgumentError: The groups leave out a parameter or name one twice, or name what is no
@@ -52,13 +52,13 @@ def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str
         return agents
     if groups == "subsystem":
         simulator = task.simulator
-        if not simulator.groups:
+        if not simulator.spec.groups:
             raise InvalidArgumentError(
                 f'Simulator {simulator.name!r} must declare sub-systems for groups="subsystem"; '
                 "it declares none. Give a mapping from agents to their parameters, or use "
                 'groups="parameter".'
             )
-        return _partition(simulator.groups, space.names, f"`groups` of {simulator.name!r}")
+        return _partition(simulator.spec.groups, space.names, f"`groups` of {simulator.name!r}")
     raise InvalidArgumentError(
         '`groups` must be "parameter", "subsystem", or a mapping from agents to their parameters; '
         f"got {groups!r}."
@@ -388,14 +388,14 @@ def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: A
         `archgym/DramControl-v0` for `channels`, 2 by default.
       *arguments: Further arguments of the environment; so are `choices`.
     """
-    if isinstance(task, str) and task in CONTROL:
+    if isinstance(task, str) and (control := control_ids().get(task)):
         from archgym.envs.control_team import ParallelControlEnv
 
-        if task not in TEAMS:
+        if control.team is None:
             raise InvalidArgumentError(
                 f"`task` must have several agents; {task!r} has one. Use `gymnasium.make`."
             )
-        name, agents = TEAMS[task]
+        name, agents = control.team
         known = {agents, *signature(ParallelControlEnv).parameters} - {"task"}
         check_known("argument", choices, known)
         return ParallelControlEnv(f"{name}-{choices.pop(agents, 2)}", *arguments, **choices)

@@ -15,20 +15,8 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+    from archgym.control.declaration import Control
     from archgym.evaluation.task import Task
-
-
-CONTROL = {
-    "archgym/DramControl-v0": "dram-locality",
-    "archgym/CpuControl-v0": "cpu-mixture",
-    "archgym/MoeControl-v0": "moe-bursts",
-}
-"""Default task of each environment of control, by id."""
-TEAMS = {
-    "archgym/DramControl-v0": ("dram-channels", "channels"),
-    "archgym/CpuControl-v0": ("cpu-cores", "cores"),
-}
-"""Start of the name of its tasks for teams, and what there are several of, by id."""
 
 
 def environment_id(simulator: str, version: int) -> str:
@@ -55,22 +43,18 @@ def environment_ids() -> dict[str, str]:
     found = {}
     for name in simulator_names():
         try:
-            found[environment_id(name, simulator_class(name).version)] = name
+            found[environment_id(name, simulator_class(name).spec.version)] = name
         except (ArchGymError, ImportError) as error:
             # Another package's simulator that is broken must not break `import gymnasium`.
             logging.getLogger(__name__).warning("Simulator %r has no environment: %s", name, error)
     return found
 
 
-def former_environments() -> dict[str, dict[str, str]]:
-    """Return arguments of environments with an earlier version of a simulator, by their id."""
-    from archgym.evaluation.simulator import simulator_class
+def control_ids() -> "dict[str, Control]":
+    """Return what simulators declare of control, by the id of their environment."""
+    from archgym.control.declaration import controls
 
-    return {
-        environment_id(name, version): {"task": name, **options}
-        for name in environment_ids().values()
-        for version, options in simulator_class(name).former_versions.items()
-    }
+    return {environment_id(f"{name}_control", 0): each for name, each in controls().items()}
 
 
 def register_all() -> None:
@@ -78,10 +62,10 @@ def register_all() -> None:
     import gymnasium
 
     present = {env_id: {"task": name} for env_id, name in environment_ids().items()}
-    control = {i: {"task": t, "domain": t.partition("-")[0]} for i, t in CONTROL.items()}
+    control = {i: {"task": c.default, "domain": c.simulator} for i, c in control_ids().items()}
     batch = "archgym.envs.batch:DesignVectorEnv"
     for environments, entry, vector in (
-        (present | former_environments(), "archgym.envs.design:DesignEnv", batch),
+        (present, "archgym.envs.design:DesignEnv", batch),
         (control, "archgym.envs.control:ControlEnv", None),
     ):
         for env_id, arguments in environments.items():
@@ -138,7 +122,8 @@ def _check_arguments(simulator: str, choices: "dict[str, Any]") -> None:
     """
     import inspect
 
-    from archgym.evaluation.simulator import option_names, simulator_class, simulator_names
+    from archgym.evaluation.capabilities import option_names
+    from archgym.evaluation.simulator import simulator_class, simulator_names
     from archgym.evaluation.task import Task
 
     if "stand_in" in choices and simulator not in simulator_names():
@@ -186,11 +171,8 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
         )
     if task.startswith("archgym/"):
         ids = environment_ids()
-        former = former_environments()
-        if task not in ids and task not in former:
+        if task not in ids:
             raise unknown_name("environment", task, ids)
-        arguments = former.get(task, {"task": ids.get(task, "")})
-        task = arguments["task"]
-        choices = {**{n: v for n, v in arguments.items() if n != "task"}, **choices}
+        task = ids[task]
     _check_arguments(task, choices)
     return Task.make(task, **choices)

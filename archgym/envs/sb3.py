@@ -12,7 +12,7 @@ from archgym.checks import check_whole
 from archgym.control.tasks import ControlTask
 from archgym.envs.control import Session
 from archgym.envs.episodes import Episodes
-from archgym.envs.registration import CONTROL, check_keywords, task_of
+from archgym.envs.registration import check_keywords, control_ids, task_of
 from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
@@ -84,11 +84,12 @@ class Sb3VecEnv(VecEnv):
           InvalidArgumentError: An argument does not fit.
           UnknownNameError: A name does not exist.
         """
-        if isinstance(environment, str) and environment in CONTROL:
-            choices["domain"] = CONTROL[environment].partition("-")[0]
-            environment = CONTROL[environment]
+        control = control_ids()
+        if isinstance(environment, str) and environment in control:
+            choices["domain"] = control[environment].simulator
+            environment = control[environment].default
         task = environment if task is None else task
-        starts = tuple(f"{each.partition('-')[0]}-" for each in CONTROL.values())
+        starts = tuple(f"{each.simulator}-" for each in control.values())
         if isinstance(task, ControlTask) or (isinstance(task, str) and task.startswith(starts)):
             if (formulation, actions, log, evaluate) != ("whole", "multidiscrete", None, None):
                 raise InvalidArgumentError(
@@ -151,7 +152,7 @@ class Sb3VecEnv(VecEnv):
         return [getattr(self, attr_name)] * n
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refuse, since environments do not change.
+        """Refuse to set an attribute, since environments do not change.
 
         Raises:
           InvalidArgumentError: Always.
@@ -177,7 +178,7 @@ class Sb3VecEnv(VecEnv):
         wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]],
         indices: VecEnvIndices = None,
     ) -> list[bool]:
-        """True for Monitor, whose records the infos hold; False for all others."""
+        """Return True for Monitor, whose records the infos hold; False for all others."""
         return [issubclass(wrapper_class, Monitor)] * len(self._places(indices))
 
     def _places(self, indices: VecEnvIndices) -> list[int]:

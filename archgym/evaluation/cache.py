@@ -405,7 +405,7 @@ def problem_key(task: Task) -> str:
         task.space.digest,
         [weighted.workload.digest for weighted in task.workloads],
         [[spec.name, spec.unit] for spec in task.metrics],
-        list(simulator.reasons),
+        list(simulator.spec.reasons),
     ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

@@ -169,7 +169,7 @@ def executor_for(
       InvalidArgumentError: A time limit is set and the task cannot be pickled.
     """
     workers = check_whole("workers", workers, 1)
-    is_python = task is not None and task.simulator.holds_interpreter
+    is_python = task is not None and task.simulator.spec.holds_interpreter
     if timeout_s is None and not (is_python and workers > 1):
         return SerialExecutor() if workers == 1 else ThreadExecutor(workers)
     problem = _pickling_problem(task) if is_python else None
@@ -555,7 +555,7 @@ class WorkerProcess:
 
 
 def _serve_process(connection: "Connection[Any, Any]") -> None:
-    """Main loop of a worker process."""
+    """Evaluate chunks in a worker process until its driver is done."""
     programs = RunningPrograms()
 
     def end(*_: object) -> None:

@@ -17,13 +17,13 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
-from archgym.checks import check_number
+from archgym.checks import check_number, check_whole
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -31,7 +31,8 @@ from archgym.errors import (
     error_text,
     unknown_name,
 )
-from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
+from archgym.evaluation.metrics import given_names, mean_of_runs, with_standard_errors
+from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload, check_values
 from archgym.files.storage import open_file, scratch_folder, storage_errors
 from archgym.runtime.watchdog import Watchdog, kill_marked, mark
 from archgym.spaces.design import Design
@@ -63,7 +64,7 @@ class Infeasible:
 class ExternalSimulator(Simulator):
     """A simulator that runs a command-line program once for each design and workload.
 
-    Implementations give the attributes of `Simulator`, and `workloads`, `command` and `parse`. A
+    Implementations give `spec`, `workloads`, `command` and `parse`. A
     run has a process group and an empty temporary folder of its own, and does not outlive the
     process that started it, not even where that is killed by SIGKILL. One that ends with an exit
     code, takes too long, prints too much or prints what `parse` cannot read is a failure of that
@@ -73,15 +74,17 @@ class ExternalSimulator(Simulator):
       >>> import sys
       >>> from archgym.evaluation.metrics import MetricSpec
       >>> from archgym.evaluation.objective import Objective, Term
+      >>> from archgym.evaluation.spec import SimulatorSpec
       >>> from archgym.spaces.parameter import Integer
       >>> from archgym.spaces.space import DesignSpace
       >>> class SumSimulator(ExternalSimulator):
-      ...     name = "sum"
-      ...     version = 0
-      ...     space = DesignSpace("default", [Integer(name="terms", low=1, high=9)])
-      ...     metrics = (MetricSpec("time_ns", "ns", "minimise", 0.1, "Time of the sum."),)
-      ...     objectives = {"fast": Objective("fast", (Term("time_ns", "minimise"),))}
-      ...     default_objective = "fast"
+      ...     spec = SimulatorSpec(
+      ...         name="sum",
+      ...         space=DesignSpace("default", [Integer(name="terms", low=1, high=9)]),
+      ...         metrics=(MetricSpec("time_ns", "ns", "minimise", 0.1, "Time of the sum."),),
+      ...         objectives={"fast": Objective("fast", (Term("time_ns", "minimise"),))},
+      ...         default_objective="fast",
+      ...     )
       ...     workloads = {"short": "2.5"}
       ...
       ...     def command(self, design, workload):
@@ -106,8 +109,18 @@ class ExternalSimulator(Simulator):
     environment: ClassVar[Mapping[str, str | None]] = {}
     """Environment variables that a run gets besides `BASE_ENVIRONMENT`, such as those of a
     licence; None as a value passes on this process's own."""
+    repeats: ClassVar[int] = 1
+    """Runs of each design. Of several, metrics are means, and `NAME_standard_error` metrics, which
+    `archgym decide` uses, are added."""
     output_file: ClassVar[str | None] = None
     """File in the run's folder that `parse` gets; None for what the program prints."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        metrics = cls.spec.metrics
+        if check_whole("repeats", cls.repeats, 1) > 1:
+            metrics = with_standard_errors(metrics, cls.repeats)
+        cls.spec = replace(cls.spec, metrics=metrics, is_measured=True)
 
     @abstractmethod
     def command(self, design: Design, workload: Workload) -> Sequence[str]:
@@ -122,11 +135,6 @@ class ExternalSimulator(Simulator):
     def parse(self, output: str, design: Design) -> Mapping[str, float] | Infeasible:
         """Return every metric by name, or why the design cannot be built."""
 
-    @property
-    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
-        """The first of `workloads`."""
-        return next(iter(self.workloads))
-
     def workload_names(self) -> tuple[str, ...]:
         """Return the names in `workloads`."""
         return tuple(self.workloads)
@@ -139,7 +147,7 @@ class ExternalSimulator(Simulator):
         """
         if str(name) in self.workloads:
             text = self.workloads[str(name)]
-            return Workload(str(name), hashlib.sha256(text.encode()).hexdigest(), text)
+            return Workload(str(name), self._digest(hashlib.sha256(text.encode())), text)
         path = Path(name).absolute()
         if not path.is_file():
             raise unknown_name("workload", str(name), self.workloads)
@@ -147,7 +155,12 @@ class ExternalSimulator(Simulator):
         with storage_errors(path, "read"), open_file(path) as handle:
             while block := handle.read(_BLOCK):
                 digest.update(block)
-        return Workload(path.name, digest.hexdigest(), str(path))
+        return Workload(path.name, self._digest(digest), str(path))
+
+    def _digest(self, content: Any) -> str:
+        if self.repeats > 1:
+            content.update(f"\0{self.repeats} runs".encode())
+        return str(content.hexdigest())
 
     @final
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -157,11 +170,16 @@ class ExternalSimulator(Simulator):
         failures: dict[int, str] = {}
         for row, design in enumerate(self.space.designs(indices)):
             try:
-                result = self._run(design, workload)
-                if isinstance(result, Infeasible):
-                    reason[row] = self._reason(result)
-                else:
-                    values[row] = self._numbers(result, workload)
+                runs: list[np.ndarray] = []
+                while len(runs) < self.repeats and not reason[row]:
+                    result = self._run(design, workload)
+                    if isinstance(result, Infeasible):
+                        reason[row] = self._reason(result)
+                    else:
+                        runs.append(self._numbers(result))
+                if not reason[row]:
+                    values[row] = mean_of_runs(runs, self.metrics)
+                    check_values(self, values[row][None, :], workload)
             except SimulatorError as error:
                 reason[row] = FAILED
                 failures[row] = str(error)
@@ -189,20 +207,20 @@ class ExternalSimulator(Simulator):
             ) from error
 
     def _reason(self, result: Infeasible) -> int:
-        if result.reason not in self.model_reasons:
+        if result.reason not in self.spec.model_reasons:
             raise SimulatorError(
-                f"`parse` must give one of `model_reasons`, {self.model_reasons!r}; "
+                f"`parse` must give one of `model_reasons`, {self.spec.model_reasons!r}; "
                 f"got {result.reason!r}."
             )
-        return self.reasons.index(result.reason, 1)
+        return self.spec.reasons.index(result.reason, 1)
 
-    def _numbers(self, result: Any, workload: Workload) -> np.ndarray:
+    def _numbers(self, result: Any) -> np.ndarray:
         if not isinstance(result, Mapping):
             raise SimulatorError(
                 "`parse` must return a mapping of metrics to numbers, or Infeasible; "
                 f"got {result!r:.200}."
             )
-        names = [spec.name for spec in self.metrics]
+        names = given_names(self.metrics, self.repeats)
         missing = [name for name in names if name not in result]
         if missing:
             raise SimulatorError(
@@ -211,11 +229,10 @@ class ExternalSimulator(Simulator):
         came = {name: result[name] for name in names}
         try:
             numbers = np.array([float(value) for value in came.values()])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             numbers = np.array([np.nan])
         if not np.isfinite(numbers).all():
             raise SimulatorError(f"`parse` must give finite numbers; got {came!r:.200}.")
-        self.check(numbers[None, :], workload)
         return numbers
 
 

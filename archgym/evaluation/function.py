@@ -13,9 +13,10 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 
@@ -27,7 +28,13 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.external import Infeasible
-from archgym.evaluation.metrics import MetricSpec, undescribed
+from archgym.evaluation.metrics import (
+    MetricSpec,
+    given_names,
+    mean_of_runs,
+    undescribed,
+    with_standard_errors,
+)
 from archgym.evaluation.objective import Objective, objective_of
 from archgym.evaluation.simulator import (
     FAILED,
@@ -37,6 +44,7 @@ from archgym.evaluation.simulator import (
     check_declared,
     simulator_names,
 )
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
@@ -63,6 +71,7 @@ def simulator(
     metrics: MetricGoals,
     reasons: Sequence[str] = (),
     version: int = 0,
+    repeats: int = 1,
 ) -> Callable[[Callable[..., _Result]], "FunctionSimulator"]:
     """Return a decorator that makes a simulator of a function from a design to its metrics.
 
@@ -77,6 +86,8 @@ def simulator(
       reasons: Reasons that the function may give for a design that cannot be built.
       version: Number to raise when what the function calls changes its results. A change of the
         function's own code is noticed.
+      repeats: Calls for each design. Of several, metrics are means, and their standard errors,
+        which `archgym decide` uses, are added as metrics.
 
     Raises:
       InvalidArgumentError: A metric's goal does not exist, or there is no metric.
@@ -96,7 +107,9 @@ def simulator(
     """
 
     def decorate(function: Callable[..., _Result]) -> FunctionSimulator:
-        return FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
+        return FunctionSimulator(
+            function, space, metrics, reasons=reasons, version=version, repeats=repeats
+        )
 
     return decorate
 
@@ -115,17 +128,24 @@ def is_of_function(recipe: Mapping[str, Any]) -> bool:
 class _Declared(Simulator):
     """A simulator of one space and one workload, declared by arguments."""
 
-    default_workload = _WORKLOAD
-
     def __init__(
-        self, name: str, space: DesignSpace | Sequence[Parameter], metrics: MetricGoals, code: str
+        self,
+        name: str,
+        space: DesignSpace | Sequence[Parameter],
+        metrics: MetricGoals,
+        code: str,
+        **further: Any,
     ) -> None:
-        self.name = name
-        self.space = space if isinstance(space, DesignSpace) else _space(space)
-        self.metrics = metric_specs(metrics)
+        self.spec = SimulatorSpec(
+            name=name,
+            space=space if isinstance(space, DesignSpace) else _space(space),
+            metrics=metric_specs(metrics),
+            default_workload=_WORKLOAD,
+            **further,
+        )
         check_declared(self)
-        self.objectives = usual_objectives(self.metrics)
-        self.default_objective = next(iter(self.objectives))
+        aims = usual_objectives(self.metrics)
+        self.spec = replace(self.spec, objectives=aims, default_objective=next(iter(aims)))
         self._digest = hashlib.sha256(code.encode()).hexdigest()
 
     def workload_names(self) -> tuple[str, ...]:
@@ -162,8 +182,6 @@ class FunctionSimulator(_Declared):
       Metrics(latency_ns=4)
     """
 
-    holds_interpreter: ClassVar[bool] = True
-
     def __init__(
         self,
         function: Callable[..., _Result],
@@ -172,6 +190,7 @@ class FunctionSimulator(_Declared):
         *,
         reasons: Sequence[str] = (),
         version: int = 0,
+        repeats: int = 1,
     ) -> None:
         """Take a function and declare what it takes and returns.
 
@@ -181,6 +200,7 @@ class FunctionSimulator(_Declared):
           metrics: Goals by name, or full specifications.
           reasons: Reasons that the function may give for a design that cannot be built.
           version: Number to raise when what the function calls changes its results.
+          repeats: Calls for each design; see `simulator`.
 
         Raises:
           InvalidArgumentError: The function cannot be called with a design, or a goal is unknown.
@@ -189,16 +209,19 @@ class FunctionSimulator(_Declared):
             raise InvalidArgumentError(
                 f"A simulator needs a function of a design; got {function!r}."
             )
+        if isinstance(reasons, str):
+            raise InvalidArgumentError(f"`reasons` must be a list of texts; got {reasons!r}.")
+        self.repeats = check_whole("repeats", repeats, 1)
         super().__init__(
             str(getattr(function, "__name__", type(function).__name__)).strip("<>"),
             space,
-            metrics,
-            code_of(function),
+            with_standard_errors(metric_specs(metrics), repeats),
+            code_of(function) + (f"\n{repeats} calls" if repeats > 1 else ""),
+            version=check_whole("version", version, 0),
+            model_reasons=tuple(reasons),
+            holds_interpreter=True,
+            is_measured=True,
         )
-        self.version = check_whole("version", version, 0)
-        if isinstance(reasons, str):
-            raise InvalidArgumentError(f"`reasons` must be a list of texts; got {reasons!r}.")
-        self.model_reasons = tuple(reasons)
         self._function = function
         update_wrapper(self, function)
 
@@ -215,20 +238,25 @@ class FunctionSimulator(_Declared):
 
         # The source may not be there where it is unpickled, so the digest goes with it.
         content = cloudpickle.dumps((self._function, self._digest))
-        return _unpickled, (content, self.space, self.metrics, self.model_reasons, self.version)
+        told = (self.space, self.metrics, self.spec.model_reasons, self.version, self.repeats)
+        return _unpickled, (content, *told)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Call the function for one design after the other."""
-        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        values = np.full((len(indices), len(self.spec.simulated_metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         failures: dict[int, str] = {}
         for row, design in enumerate(self.space.designs(indices)):
             try:
-                result = self._called(design)
-                if isinstance(result, Infeasible):
-                    reason[row] = self._reason(result)
-                else:
-                    values[row] = self._numbers(result)
+                runs: list[np.ndarray] = []
+                while len(runs) < self.repeats and not reason[row]:
+                    result = self._called(design)
+                    if isinstance(result, Infeasible):
+                        reason[row] = self._reason(result)
+                    else:
+                        runs.append(self._numbers(result))
+                if not reason[row]:
+                    values[row] = mean_of_runs(runs, self.spec.simulated_metrics)
             except SimulatorError as error:
                 reason[row] = FAILED
                 failures[row] = str(error)
@@ -250,21 +278,21 @@ class FunctionSimulator(_Declared):
             ) from error
 
     def _reason(self, result: Infeasible) -> int:
-        if result.reason not in self.model_reasons:
+        if result.reason not in self.spec.model_reasons:
             raise SimulatorError(
-                f"`{self.name}` must give one of its `reasons`, {list(self.model_reasons)!r}; got "
-                f"{result.reason!r}. Add it to the decorator's `reasons`."
+                f"`{self.name}` must give one of its `reasons`, {list(self.spec.model_reasons)!r}; "
+                f"got {result.reason!r}. Add it to the decorator's `reasons`."
             )
-        return self.reasons.index(result.reason, 1)
+        return self.spec.reasons.index(result.reason, 1)
 
-    def _numbers(self, result: Any) -> list[float]:
+    def _numbers(self, result: Any) -> np.ndarray:
         if not isinstance(result, Mapping):
             shown = "None; is a `return` missing?" if result is None else f"{_shown(result)}."
             raise SimulatorError(
                 f"`{self.name}` must return its metrics as a mapping of names to numbers; got "
                 f"{shown}"
             )
-        names = [spec.name for spec in self.simulated_metrics]
+        names = given_names(self.spec.simulated_metrics, self.repeats)
         missing = [name for name in names if name not in result]
         extra = [str(name) for name in result if name not in names]
         if missing or extra:
@@ -273,12 +301,13 @@ class FunctionSimulator(_Declared):
             raise SimulatorError(
                 f"`{self.name}` must return exactly its metrics, {', '.join(names)}; {text}."
             )
-        return [self._number(spec, result[spec.name]) for spec in self.simulated_metrics]
+        specs = {spec.name: spec for spec in self.spec.simulated_metrics}
+        return np.array([self._number(specs[name], result[name]) for name in names])
 
     def _number(self, spec: MetricSpec, value: Any) -> float:
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or isinstance(value, str):
             raise SimulatorError(
@@ -310,8 +339,6 @@ class OutsideSimulator(_Declared):
       'fpga/default/default/minimise:time_ms-v0'
     """
 
-    version = 0
-
     def __init__(
         self,
         name: str,
@@ -333,9 +360,9 @@ class OutsideSimulator(_Declared):
         Raises:
           InvalidArgumentError: A metric of the default design is missing or not finite.
         """
-        super().__init__(name, space, metrics, repr(sorted(default.items())))
-        self.model_reasons = tuple(reasons)
-        names = [spec.name for spec in self.simulated_metrics]
+        code = repr(sorted(default.items()))
+        super().__init__(name, space, metrics, code, model_reasons=tuple(reasons))
+        names = [spec.name for spec in self.spec.simulated_metrics]
         if sorted(default) != sorted(names) or not all(map(_is_finite, default.values())):
             raise InvalidArgumentError(
                 f"`default` must give the default design's {', '.join(names)} as finite numbers; "
@@ -364,11 +391,14 @@ def _unpickled(
     metrics: tuple[MetricSpec, ...],
     reasons: tuple[str, ...],
     version: int,
+    repeats: int,
 ) -> FunctionSimulator:
     import cloudpickle
 
     function, digest = cloudpickle.loads(content)
-    made = FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
+    made = FunctionSimulator(
+        function, space, metrics, reasons=reasons, version=version, repeats=repeats
+    )
     made._digest = digest
     return made
 

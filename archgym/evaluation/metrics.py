@@ -1,8 +1,8 @@
 """Metrics of a simulator: names, units, directions that are better, and values."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
@@ -115,6 +115,39 @@ class MetricSpec:
             return cls(**members)
         except TypeError as error:
             raise InvalidArgumentError(f"A metric must be what `to_json` wrote; {error}.") from None
+
+
+STANDARD_ERROR = "_standard_error"
+"""End of the name of a metric that is the standard error of another one."""
+
+
+def with_standard_errors(specs: Sequence[MetricSpec], repeats: int) -> tuple[MetricSpec, ...]:
+    """Return metrics with the standard errors that several runs of a design add."""
+    names = {spec.name for spec in specs}
+    plain = {"goal": "none", "identifies": False, "highest": math.inf, "below": "", "tied": ""}
+    added = [
+        replace(spec, name=name, doc=f"Standard error of {spec.name} over {repeats} runs.", **plain)  # type: ignore[arg-type]  # one value of each kind
+        for spec in specs
+        for name in [spec.name + STANDARD_ERROR]
+        if repeats > 1 and spec.formula is None and not spec.exact and name not in names
+        if not spec.name.endswith(STANDARD_ERROR)
+    ]
+    return (*specs, *added)
+
+
+def given_names(specs: Sequence[MetricSpec], repeats: int) -> list[str]:
+    """Return the names of the metrics that each run of a design gives."""
+    return [s.name for s in specs if repeats == 1 or not s.name.endswith(STANDARD_ERROR)]
+
+
+def mean_of_runs(runs: Sequence[np.ndarray], specs: Sequence[MetricSpec]) -> np.ndarray:
+    """Return the means of runs, and of several runs their standard errors, (n_metrics,)."""
+    values, names = np.asarray(runs), given_names(specs, len(runs))
+    found = dict(zip(names, values.mean(axis=0) if len(runs) > 1 else values[0], strict=True))
+    if len(runs) > 1:
+        errors = values.std(axis=0, ddof=1) / math.sqrt(len(runs))
+        found |= {n + STANDARD_ERROR: error for n, error in zip(names, errors, strict=True)}
+    return np.array([found[spec.name] for spec in specs])
 
 
 def undescribed(name: str) -> str:

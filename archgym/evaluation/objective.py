@@ -134,8 +134,6 @@ class Objective:
     doc: str = ""
     limits: tuple[Limit, ...] = ()
     """Hard limits: a design that meets all of them ranks above every one that does not."""
-    revision: int = 0
-    """Raised when a simulator gives the name another meaning; ids of tasks show it."""
 
     def __post_init__(self) -> None:
         published = {term.goal == "archgym-2023" for term in self.terms}
@@ -163,7 +161,7 @@ class Objective:
         specs: Sequence[MetricSpec],
         reason: np.ndarray,
     ) -> np.ndarray:
-        """Reward of many designs.
+        """Return the rewards of many designs.
 
         Args:
           values: (n, n_metrics), in the units of `specs`.
@@ -192,7 +190,7 @@ class Objective:
         specs: Sequence[MetricSpec],
         reason: np.ndarray,
     ) -> np.ndarray:
-        """Reward of many designs, term by term and without weights.
+        """Return the rewards of many designs, term by term and without weights.
 
         Args:
           values: As for `reward`; so are the others.
@@ -289,7 +287,7 @@ class Objective:
         data["terms"] = [asdict(term) for term in self.terms]
         if self.limits:
             data["limits"] = [asdict(limit) for limit in self.limits]
-        return data | ({"revision": self.revision} if self.revision else {})
+        return data
 
     def as_text(self) -> str | None:
         """Return the text of the terms, such as ``minimise:2*latency_ns+area_mm2;target:ipc>=2``.
@@ -317,22 +315,6 @@ class Objective:
         return self.terms == other.terms and set(self.limits) == set(other.limits)
 
 
-def merged_objectives(
-    *groups: Mapping[str, Objective],
-) -> dict[str, Objective]:
-    """Return objectives of several sources by name; of one name the latest revision counts.
-
-    Args:
-      groups: Objectives by name, such as those that two tables declare.
-    """
-    found: dict[str, Objective] = {}
-    for group in groups:
-        for name, objective in group.items():
-            if name not in found or objective.revision >= found[name].revision:
-                found[name] = objective
-    return found
-
-
 def objective_from_json(data: Mapping[str, Any]) -> Objective:
     """Return objective from what `Objective.to_json` gave.
 
@@ -342,8 +324,7 @@ def objective_from_json(data: Mapping[str, Any]) -> Objective:
     try:
         terms = tuple(Term(**term) for term in data["terms"])
         limits = tuple(Limit(**limit) for limit in data.get("limits", ()))
-        revision = int(data.get("revision", 0))
-        return Objective(str(data["name"]), terms, str(data.get("doc", "")), limits, revision)
+        return Objective(str(data["name"]), terms, str(data.get("doc", "")), limits)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidArgumentError(
             f"An objective must have a name and terms; {type(error).__name__}: {error}. "

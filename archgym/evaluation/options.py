@@ -16,14 +16,15 @@ declaration.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any, Final, TypeVar, cast, final, get_args
+from typing import Any, Final, Protocol, TypeVar, cast, final, get_args, runtime_checkable
 
 from archgym.checks import as_number, check_number, parse_whole
 from archgym.errors import InvalidArgumentError, check_known, unknown_name
+from archgym.evaluation.capabilities import option_names
 from archgym.evaluation.restriction import restrict, split_space
-from archgym.evaluation.simulator import RecordedText, Simulator, option_names
+from archgym.evaluation.simulator import Simulator
 
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
@@ -121,12 +122,10 @@ class DeclaredOption:
         short = str(value).removeprefix("./" * self.option.takes_file)
         return str(value) if short in names else short
 
-    def text(self, given: Any, value: Any) -> str:
+    def text(self, value: Any) -> str:
         """Return an option's value as a task's id states it, which `parsed` reads back."""
         if self.kind is bool:
             return str(value).lower()
-        if isinstance(given, RecordedText):
-            return given
         if self.kind is float:
             short = f"{value:.12g}"
             return short if float(short) == value else repr(float(value))
@@ -145,12 +144,39 @@ class DeclaredOption:
         return check_number(self.name, number, self.option.low, self.option.high)
 
 
+@runtime_checkable
+class DeclaredByParts(Protocol):
+    """Simulator class whose options are declared by its parts."""
+
+    @classmethod
+    def options_of_parts(cls) -> tuple[DeclaredOption, ...]:
+        """Return the declarations of the parts' options."""
+
+
+@runtime_checkable
+class Variants(Protocol):
+    """Simulator class with several models under one name, among which options choose."""
+
+    @classmethod
+    def variant(cls, options: Mapping[str, str]) -> type[Simulator]:
+        """Return the class that simulates with some options.
+
+        Args:
+          options: Options as they were given or recorded, other than space and fidelity.
+        """
+
+
+def chosen_class(kind: type[Simulator], options: Mapping[str, str]) -> type[Simulator]:
+    """Return the class that simulates with some options: the registered one, or a variant."""
+    return kind.variant(options) if issubclass(kind, Variants) else kind
+
+
 def declared_options(kind: type[Any]) -> tuple[DeclaredOption, ...]:
     """Return the options that a simulator's constructor declares, in its order."""
+    if issubclass(kind, DeclaredByParts):
+        return kind.options_of_parts()
     found: Mapping[str, DeclaredOption] = getattr(kind.__init__, "__options__", {})
-    # A composition has the options of its parts.
-    further: Callable[[], tuple[DeclaredOption, ...]] = getattr(kind, "options_of_parts", tuple)
-    return (*found.values(), *further())
+    return tuple(found.values())
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, DeclaredOption]:
@@ -166,7 +192,7 @@ def options_of(function: Callable[..., Any]) -> dict[str, DeclaredOption]:
 def declared(constructor: Constructor) -> Constructor:
     """Let a simulator's constructor take its options as texts or values, checked.
 
-    Before the constructor runs, `self.fidelity` and `self.options` are set, and `self.arguments`
+    Before the constructor runs, `self.spec` has the fidelity and the options, and `self.arguments`
     holds the arguments from which an equal simulator is made. Arguments without an `Option` are
     passed on as they are; `space` and `fidelity` must be names that the class lists.
 
@@ -182,22 +208,18 @@ def declared(constructor: Constructor) -> Constructor:
         bound = signature.bind(self, *arguments, **named)
         bound.apply_defaults()
         given = bound.arguments
-        for what, known, former in (
-            ("space", self.space_names, ()),
-            ("fidelity", self.fidelity_names, self.former_fidelity_names),
-        ):
-            if what in given and str(given[what]) not in (*known, *former):
+        spec = self.spec
+        for what, known in (("space", spec.space_names), ("fidelity", spec.fidelity_names)):
+            if what in given and str(given[what]) not in known:
                 raise unknown_name(what, given[what], known)
         chosen: dict[str, str] = {}
         for name, option in options.items():
             value = option.parsed(given[name])
             if value != option.default:
-                chosen[name] = option.text(given[name], value)
+                chosen[name] = option.text(value)
             given[name] = value
-        if "fidelity" in given:
-            self.fidelity = str(given["fidelity"])
-        # Recorded texts keep their form in copies; what is written has plain ones.
-        self.options = {name: str(text) for name, text in chosen.items()}
+        fidelity = str(given.get("fidelity", spec.fidelity))
+        self.spec = replace(spec, fidelity=fidelity, options=dict(chosen))
         named_too = ("space", "fidelity")
         self.arguments = {**{n: given[n] for n in named_too if n in given}, **chosen}
         constructor(*bound.args, **bound.kwargs)
@@ -230,21 +252,21 @@ def make_simulator(
       InvalidArgumentError: The constructor needs other arguments.
     """
     space, held = split_space(space)
-    registered_class, asked = kind, options
-    kind, options = kind.variant(asked)
+    registered_class = kind
+    kind = chosen_class(registered_class, options)
     # A class that options chose has spaces and options of its own: say of which.
-    chosen_by = ", ".join(f"{name}={value}" for name, value in asked.items())
+    chosen_by = ", ".join(f"{name}={value}" for name, value in options.items())
     described = f" with {chosen_by}" if kind is not registered_class else ""
     known_options = option_names(kind)
-    named = getattr(kind, "name", kind.__name__)  # a composition of functions is named later
+    named = kind.spec.name or kind.__name__
     check_known(f"option of simulator {named!r}{described}", options, known_options)
     chosen = {}
-    for what, wanted, names, former in (
-        ("space", space, kind.space_names, ()),
-        ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
+    for what, wanted, names in (
+        ("space", space, kind.spec.space_names),
+        ("fidelity", fidelity, kind.spec.fidelity_names),
     ):
-        if wanted is not None and str(wanted) not in (*names, *former):
-            owner = f" of simulator {kind.name!r}{described}" if described else ""
+        if wanted is not None and str(wanted) not in names:
+            owner = f" of simulator {named!r}{described}" if described else ""
             error = unknown_name(f"{what}{owner}", wanted, names)
             error.choice = what
             raise error

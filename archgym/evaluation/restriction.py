@@ -7,6 +7,7 @@ the name of a space can make it again: `default{page_policy=Open,queue=4|8,ranks
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any, Final, final
@@ -23,13 +24,28 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
+from archgym.evaluation.capabilities import (
+    Bottleneck,
+    Facts,
+    bottlenecks_of,
+    bounds_of,
+    breakdown_of,
+    exported,
+    facts_about,
+    fitted,
+    never_compared,
+    option_names,
+    simulated_without,
+    widened,
+)
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import (
     FEASIBLE,
     BatchResult,
-    Bottleneck,
     Simulator,
     Workload,
-    option_names,
+    check_values,
+    laws_of,
 )
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation, Value
 from archgym.spaces.space import DesignSpace
@@ -41,14 +57,6 @@ _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 _MAX_CHANGED: Final = 2**16
 _DRAWN: Final = 512
 """chosen: designs among which a default is looked for that differs in more than two parameters."""
-# Attributes in which a simulator that wraps another is as that one.
-_SAME: Final = (
-    "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
-    "physical_limits", "usual_limits", "compared",
-    "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
-    "exports", "exports_of_options", "space_names", "fidelity_names",
-    "former_fidelity_names", "holds_interpreter", "accuracy_percent", "bounded_by",
-)  # fmt: skip
 
 
 def split_space(name: str | None) -> tuple[str | None, Mapping[str, str]]:
@@ -163,7 +171,8 @@ def hold(
     Args:
       simulator: The whole one, or one that holds other parameters.
       fixed: Value by parameter.
-      values: Values by parameter: several, or a text such as ``4|8`` or ``1..4``.
+      values: Values by parameter: several, or a text such as ``4|8``, ``1..4`` or ``!4``, which
+        is all but 4.
       limits: Limits on parameters, such as ``<=8``, by parameter.
 
     Raises:
@@ -173,7 +182,7 @@ def hold(
     """
     if not (fixed or values or limits):
         return simulator
-    whole, held = simulator.unrestricted, dict(getattr(simulator, "held", {}))
+    whole, held = unrestricted(simulator), dict(held_values(simulator))
     fixed, values = check_mapping("fixed", fixed), check_mapping("values", values)
     for name in (*fixed, *values, *limits):
         if name not in whole.space.names:
@@ -204,42 +213,37 @@ def hold(
 class WrappedSimulator(Simulator):
     """Base of simulators that change the designs or the results of another one."""
 
-    name: str
-    default_objective: str
-    default_workload: str
-
-    def __init__(self, whole: Simulator) -> None:
-        """Take over what the other simulator declares, but its space."""
-        self._whole = whole
-        for attribute in _SAME:
-            setattr(self, attribute, getattr(whole, attribute))
+    def __init__(self, inner: Simulator) -> None:
+        """Take the other simulator and its declaration, of which a class replaces a part."""
+        self.inner = inner
+        self.spec = inner.spec
 
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads that ship with the simulator."""
-        return self._whole.workload_names()
+        return self.inner.workload_names()
 
     def workload(self, name: str | Path) -> Workload:
-        """Return the workload of the whole simulator."""
-        return self._whole.workload(name)
+        """Return the workload of the inner simulator."""
+        return self.inner.workload(name)
 
     def not_compared(self, workload: Workload) -> str:
-        """Return what the whole simulator says of a workload."""
-        return self._whole.not_compared(workload)
+        """Return what the inner simulator says of a workload."""
+        return never_compared(self.inner, workload)
 
-    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+    def describe_workload(self, workload: Workload) -> Facts:
         """Return characteristics of a workload: name to (value, unit)."""
-        return self._whole.describe_workload(workload)
+        return facts_about(self.inner, workload)
 
     def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
-        """Return what limits a design, as the whole simulator says."""
-        return self._whole.bottlenecks(self._of_whole(indices[None, :])[0], workload)
+        """Return what limits a design, as the inner simulator says."""
+        return bottlenecks_of(self.inner, self._of_inner(indices[None, :])[0], workload)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names."""
-        return self._whole.export(form, self._of_whole(indices[None, :])[0], workload)
+        return exported(self.inner, form, self._of_inner(indices[None, :])[0], workload)
 
-    def _of_whole(self, indices: np.ndarray) -> np.ndarray:
-        """Return designs as canonical index vectors of the whole simulator's space."""
+    def _of_inner(self, indices: np.ndarray) -> np.ndarray:
+        """Return designs as canonical index vectors of the inner simulator's space."""
         return indices
 
 
@@ -266,29 +270,14 @@ class RestrictedSimulator(WrappedSimulator):
         Raises:
           InvalidArgumentError: No design is left.
         """
-        self._narrow, self._values = whole, {name: tuple(v) for name, v in values.items()}
-        super().__init__(whole := _widened(whole, self._values))
-        self.evaluation_s = whole.evaluation_s
-        self.space, self._indices = _part(whole.space, self._values, default)
-
-    @property
-    def unrestricted(self) -> Simulator:
-        """The whole simulator, with the ranges of its space."""
-        return self._narrow
-
-    @property
-    def bare(self) -> Simulator:
-        """The simulator itself, with ranges that have the values that are left."""
-        return self._whole.bare
-
-    @property
-    def held(self) -> Mapping[str, tuple[Value, ...]]:
-        """Values that are left, by parameter."""
-        return self._values
+        self.whole, self.held = whole, {name: tuple(v) for name, v in values.items()}
+        super().__init__(_widened(whole, self.held))
+        part, self._indices = _part(self.inner.space, self.held, default)
+        self.spec = replace(self.spec, space=part)
 
     def __reduce__(self) -> tuple[Any, ...]:
         default = self.in_whole(self.space.default_indices[None, :])[0]
-        return RestrictedSimulator, (self._narrow, self._values, default)
+        return RestrictedSimulator, (self.whole, self.held, default)
 
     def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
         """Return a simulator whose default design runs on the workloads, near that of the whole.
@@ -296,36 +285,35 @@ class RestrictedSimulator(WrappedSimulator):
         Raises:
           InvalidArgumentError: No design near the default runs on them.
         """
-        narrow = self._narrow.fitted_to(workloads)
-        fitted = self if narrow is self._narrow else RestrictedSimulator(narrow, self._values)
-        whole = fitted._whole
+        narrow = fitted(self.whole, workloads)
+        made = self if narrow is self.whole else RestrictedSimulator(narrow, self.held)
 
         def runs(indices: np.ndarray) -> np.ndarray:
-            results = (whole.evaluate_batch(indices, workload) for workload in workloads)
+            results = (made.inner.evaluate_batch(indices, workload) for workload in workloads)
             built = [result.reason == FEASIBLE for result in results]
             return np.asarray(np.logical_and.reduce(built))
 
-        default = fitted.in_whole(fitted.space.default_indices[None, :])
+        default = made.in_whole(made.space.default_indices[None, :])
         if runs(default)[0]:
-            return fitted
-        found = _nearest(default[0], fitted._indices, runs)
+            return made
+        found = _nearest(default[0], made._indices, runs)
         if found is None:
-            drawn = fitted.in_whole(fitted.space.sample(_DRAWN, np.random.default_rng(0)))
+            drawn = made.in_whole(made.space.sample(_DRAWN, np.random.default_rng(0)))
             found = _brought_near(default[0], drawn, runs)
         # Without one, the task says why the default design does not run.
-        return fitted if found is None else RestrictedSimulator(narrow, self._values, found)
+        return made if found is None else RestrictedSimulator(narrow, self.held, found)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results of designs that are known to be canonical and feasible in the space."""
-        return self._whole.simulate(self._of_whole(indices), workload)
+        return self.inner.simulate(self._of_inner(indices), workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
-        return self._whole.simulate_without(cost, self._of_whole(indices), workload)
+        return simulated_without(self.inner, cost, self._of_inner(indices), workload)
 
     def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
         """Return what limits a design, with moves that keep to what is held."""
-        found, held = super().bottlenecks(indices, workload), self._values
+        found, held = super().bottlenecks(indices, workload), self.held
         return [
             Bottleneck(
                 b.name,
@@ -345,21 +333,25 @@ class RestrictedSimulator(WrappedSimulator):
             free = known[0] if len(known) == 1 else -1
             chosen = partial[:, place]
             columns.append(np.where(chosen < 0, free, known[np.maximum(chosen, 0)]))
-        return self._whole.bounds(np.stack(columns, axis=1), workload)
+        return bounds_of(self.inner, np.stack(columns, axis=1), workload)
 
     def breakdown(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:
         """Return what parts of a design contribute to metrics."""
-        return self._whole.breakdown(self._of_whole(indices[None, :])[0], workload)
+        return breakdown_of(self.inner, self._of_inner(indices[None, :])[0], workload)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results that break the model's own invariants."""
-        self._whole.check(values, workload)
+        check_values(self.inner, values, workload)
 
-    def _of_whole(self, indices: np.ndarray) -> np.ndarray:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return the whole simulator's laws of conservation."""
+        return laws_of(self.inner, self._of_inner(indices), column, workload)
+
+    def _of_inner(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as canonical index vectors of the whole space."""
-        return self._whole.space.canonical(self.in_whole(indices))
+        return self.inner.space.canonical(self.in_whole(indices))
 
     def in_whole(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as index vectors of the whole space, perhaps not canonical."""
@@ -377,12 +369,34 @@ def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Sim
         within = {parameter.value(index) for index in range(parameter.size)}
         if not within.issuperset(kept):
             wide.append(name)
-    return simulator.widened(wide) if wide else simulator
+    return widened(simulator, wide) if wide else simulator
+
+
+def unrestricted(simulator: Simulator) -> Simulator:
+    """Return the simulator of the whole space, where parameters are held; else the same."""
+    return simulator.whole if isinstance(simulator, RestrictedSimulator) else simulator
+
+
+def held_values(simulator: Simulator) -> Mapping[str, tuple[Value, ...]]:
+    """Return the values that are left of parameters that are held, by parameter."""
+    return simulator.held if isinstance(simulator, RestrictedSimulator) else {}
+
+
+def bare(simulator: Simulator) -> Simulator:
+    """Return the innermost simulator: not calibrated, with ranges that have what may be held."""
+    while isinstance(simulator, WrappedSimulator):
+        simulator = simulator.inner
+    return simulator
 
 
 def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
     """Return the values that a caller gave, as texts or as they are."""
-    if isinstance(values, str):
+    if isinstance(values, str) and values.startswith("!"):
+        if not is_listed(parameter):
+            raise InvalidArgumentError(f"`{parameter.name}` has too many values for all but some.")
+        left_out = _given(parameter, values[1:])
+        values = [v for v in map(parameter.value, range(parameter.size)) if v not in left_out]
+    elif isinstance(values, str):
         # Of a comma list or one that a space's name states; an order may have commas itself.
         return values_in(parameter, values.replace(",", "|") if is_listed(parameter) else values)
     if not isinstance(values, Iterable):

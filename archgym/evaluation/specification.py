@@ -8,9 +8,10 @@ from typing import Any, final
 import msgspec
 
 from archgym.errors import ArchGymError, InvalidArgumentError, error_text
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
-from archgym.evaluation.simulator import Simulator, Workload
+from archgym.evaluation.simulator import Simulator, Workload, default_workload
 from archgym.files.json_types import Whole, typed
 from archgym.spaces.space import DesignSpace
 
@@ -20,7 +21,7 @@ from archgym.spaces.space import DesignSpace
 class WorkloadFacts:
     """Workload without its content: names and characteristics.
 
-    `facts` is the result of `Simulator.describe_workload`, name to (value, unit). `source` is the
+    `facts` is the result of `describe_workload`, name to (value, unit). `source` is the
     name or path in a task, empty if that is its name.
     """
 
@@ -101,20 +102,20 @@ class Declaration(_PlainMembers):
             version=simulator.version,
             options=dict(simulator.options),
             fidelity=simulator.fidelity,
-            default_fidelity=simulator.default_fidelity,
+            default_fidelity=simulator.spec.default_fidelity,
             space_name=space_name,
             space=simulator.space,
             metrics=simulator.metrics,
-            model_reasons=tuple(simulator.model_reasons),
-            objectives=dict(simulator.objectives),
-            default_objective=simulator.default_objective,
-            default_workload=simulator.default_workload,
-            groups=dict(simulator.groups),
+            model_reasons=tuple(simulator.spec.model_reasons),
+            objectives=dict(simulator.spec.objectives),
+            default_objective=simulator.spec.default_objective,
+            default_workload=default_workload(simulator),
+            groups=dict(simulator.spec.groups),
             workloads=tuple(
                 WorkloadFacts(
                     workload.name,
                     workload.digest,
-                    dict(simulator.describe_workload(workload)),
+                    dict(facts_about(simulator, workload)),
                     "" if source == workload.name else source,
                 )
                 for source, workload in workloads.items()

@@ -5,17 +5,17 @@ import inspect
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
@@ -48,6 +48,7 @@ class StandIn(Simulator):
         path: Path,
         digest: str,
         options: Mapping[str, str] | None = None,
+        **changes: Any,
     ) -> None:
         """Take the declaration of the file.
 
@@ -56,40 +57,40 @@ class StandIn(Simulator):
           path: The file.
           digest: SHA-256 of the file's content.
           options: Further options, of the stand-in itself.
+          **changes: Other members of the declaration that the stand-in decides.
         """
         self.declaration = declaration
         self.path = path if url_of(path) else path.absolute()
         self.digest = digest
-        self.name = declaration.simulator
-        self.version = declaration.version
-        self.space = declaration.space
-        self.metrics = declaration.metrics
-        self.model_reasons = declaration.model_reasons
-        self.objectives = declaration.objectives
-        if self.name in simulator_names():
-            kind = simulator_class(self.name)
-            self.physical_limits, self.usual_limits = kind.physical_limits, kind.usual_limits
-            self.compared = kind.compared
-        self.default_objective = declaration.default_objective
-        self.fidelity = declaration.fidelity
-        self.options = {**declaration.options, **(options or {})}
-        self.groups = declaration.groups
+        members: dict[str, Any] = {}
+        if declaration.simulator in simulator_names():
+            known = simulator_class(declaration.simulator).spec
+            members = {
+                "physical_limits": known.physical_limits,
+                "usual_limits": known.usual_limits,
+                "compared": known.compared,
+            }
+        names = [workload.names[0] for workload in declaration.workloads]
+        default = declaration.default_workload
+        members |= {
+            "name": declaration.simulator,
+            "version": declaration.version,
+            "space": declaration.space,
+            "metrics": declaration.metrics,
+            "model_reasons": declaration.model_reasons,
+            "objectives": declaration.objectives,
+            "default_objective": declaration.default_objective,
+            "default_workload": default if default in names else "",
+            "fidelity": declaration.fidelity,
+            "fidelity_names": (declaration.default_fidelity,),
+            "options": {**declaration.options, **(options or {})},
+            "groups": declaration.groups,
+        }
+        self.spec = SimulatorSpec(**(members | changes))
 
     def __reduce__(self) -> tuple[type["StandIn"], tuple[Path]]:
         # Another process opens the file again, since its content may be large.
         return type(self), (self.path,)
-
-    @property
-    def default_fidelity(self) -> str:
-        """The simulator's."""
-        return self.declaration.default_fidelity
-
-    @property
-    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
-        """The simulator's, or the first one of the file."""
-        names = self.workload_names()
-        default = self.declaration.default_workload
-        return default if default in names else names[0]
 
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads of the file by their names or paths."""
@@ -137,7 +138,7 @@ class StandIn(Simulator):
             simulator_class(declared.simulator),
             declared.space_name,
             declared.fidelity,
-            recorded_options(declared.simulator, declared.version, declared.options),
+            declared.options,
         )
         other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
         if other is not None:
@@ -209,9 +210,8 @@ def check_agreement(
         ("space", space, declared.space_name),
         ("fidelity", fidelity, declared.fidelity),
     ]
-    recorded = recorded_options(declared.simulator, declared.version, stand_in.options)
     asked += [
-        (name, value, recorded.get(name, _default_option(declared.simulator, name)))
+        (name, value, stand_in.options.get(name, _default_option(declared.simulator, name)))
         for name, value in options.items()
     ]
     for name, wanted, there in asked:

@@ -12,6 +12,7 @@ import numpy as np
 
 from archgym.checks import check_mapping
 from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, check_known
+from archgym.evaluation.capabilities import Confident, fitted
 from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
@@ -20,12 +21,11 @@ from archgym.evaluation.objective import (
     objective_from_json,
     weight_text,
 )
-from archgym.evaluation.restriction import split_space
+from archgym.evaluation.restriction import held_values, split_space, unrestricted
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
-    recorded_options,
     simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
@@ -131,7 +131,7 @@ class Task:
           values: Values that parameters may have, by name: several, or a text such as ``1..8``.
           measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
           confidence: Probability with which limits are met under the simulator's error; by default
-            0.5, which is its number as it is.
+            0.5, which takes the simulator's number unchanged.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
@@ -159,13 +159,19 @@ class Task:
         )
 
     @classmethod
-    def resolve(cls, choices: TaskChoices, known: "dict[str, _Parts] | None" = None) -> "Task":
+    def resolve(
+        cls,
+        choices: TaskChoices,
+        known: "dict[str, _Parts] | None" = None,
+        reference: Sequence[Any] | None = None,
+    ) -> "Task":
         """Return the task that plain choices name; an error's `choice` says which one failed.
 
         Args:
           choices: The choices; see `TaskChoices`.
           known: Parts of tasks that were resolved before, which tasks with other objectives share;
             this one's are added.
+          reference: Recorded metrics of the default design, with which a program need not run.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists similar ones.
@@ -176,10 +182,10 @@ class Task:
             choices = choices.expanded()
         parts = _parts(choices, {} if known is None else known)
         objective = resolve_objective(parts.whole, choices)
-        made, reference = parts.fitted
+        made, default = parts.fitted if reference is None else parts.recorded(reference)
         with choosing("objective"):
-            _check_domain(made, objective, reference)
-        task = cls(made, parts.space_name, parts.workloads, objective, reference)
+            _check_domain(made, objective, default)
+        task = cls(made, parts.space_name, parts.workloads, objective, default)
         return task if choices.metrics is None else task.recording(choices.metrics)
 
     def recording(self, names: Sequence[str]) -> "Task":
@@ -255,12 +261,12 @@ class Task:
 
     @property
     def id(self) -> str:
-        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0.1``.
+        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``.
 
-        The version is the simulator's; after a point stands the revision of the objective's name.
+        The version is the simulator's.
         """
         options = dict(sorted(self.simulator.options.items()))
-        if self.simulator.fidelity != self.simulator.default_fidelity:
+        if self.simulator.fidelity != self.simulator.spec.default_fidelity:
             options["fidelity"] = self.simulator.fidelity
         choices = ",".join(f"{name}={value}" for name, value in options.items())
         simulator = self.simulator.name + (f"[{choices}]" if choices else "")
@@ -268,8 +274,7 @@ class Task:
         workloads = "+".join(
             ("" if are_plain else f"{weight_text(w.weight)}*") + w.label for w in self.workloads
         )
-        revision = f".{self.objective.revision}" if self.objective.revision else ""
-        objective = f"{self.objective.name}-v{self.version}{revision}"
+        objective = f"{self.objective.name}-v{self.version}"
         return f"{simulator}/{self.space_name}/{workloads}/{objective}"
 
     def __repr__(self) -> str:
@@ -308,7 +313,7 @@ class Task:
         return Evaluation(values, reason, self.rewards(values, reason), failures)
 
     def rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs, (n,).
+        """Return the rewards of n designs, (n,).
 
         Args:
           values: (n, w, n_metrics), NaN where a design was not built.
@@ -317,7 +322,7 @@ class Task:
         return self.objective.rewards(values, reason, self.reference, self.metrics, self.weights)
 
     def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs for each term of the objective alone, (n, n_terms).
+        """Return the rewards of n designs for each term of the objective alone, (n, n_terms).
 
         Args:
           values: As for `rewards`.
@@ -381,13 +386,13 @@ class Task:
             ],
             "objective": self.objective.to_json(),
             "metrics": [spec.to_json() for spec in self.metrics],
-            "reasons": list(self.simulator.reasons),
+            "reasons": list(self.simulator.spec.reasons),
             "reference": self.reference.tolist(),
         }
         if files := self._files():
             # Not its identity: they say which file has changed.
             data["files"] = files
-        source = self.simulator.unrestricted
+        source = unrestricted(self.simulator)
         if isinstance(source, StandIn):
             # Where its numbers came from, which is not part of what it is.
             data["stand_in"] = {
@@ -395,8 +400,8 @@ class Task:
                 "path": str(source.path),
                 "digest": source.digest,
             }
-        if source.bare is not source:
-            measured: Path | None = getattr(source, "path")  # noqa: B009 - the class is above
+        if isinstance(source, Confident):
+            measured = source.path
             data["measured"] = None if measured is None else str(measured)
         return data
 
@@ -431,18 +436,20 @@ class Task:
                 space_of = space if "{" in space else None
                 task = cls.make(simulator, sources, objective, space_of, stand_in=stand_in)
             elif simulator is not None:
-                held = {} if simulator.unrestricted is not simulator else split_space(space)[1]
+                held = {} if held_values(simulator) else split_space(space)[1]
                 plain = TaskChoices(
                     simulator=simulator, workload=sources, objective=objective, values=held
                 )
-                is_plain = simulator.unrestricted.bare is simulator.unrestricted
-                task = cls.resolve(plain.calibrated_as(data) if is_plain else plain)
+                is_plain = not isinstance(unrestricted(simulator), Confident)
+                task = cls.resolve(
+                    plain.calibrated_as(data) if is_plain else plain, reference=data["reference"]
+                )
             else:
                 task = cls._of_recipe(data, sources, objective)
             # Limits of physics that were declared later would make it another task.
             task = replace(task, objective=objective)
             digest = data["digest"]
-            task = task.as_recorded(data["metrics"])
+            task = task.as_recorded(data)
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
@@ -465,21 +472,19 @@ class Task:
           InvalidArgumentError: It cannot be made; the first reason is another version.
         """
         name = str(data["simulator"])
-        recorded = {str(k): str(v) for k, v in data["options"].items()}
         choices = TaskChoices(
             simulator=name,
             workload=sources,
             objective=objective,
             space=str(data["space_name"]),
             fidelity=str(data["fidelity"]),
-            options=recorded_options(name, data["version"], recorded),
+            options={str(k): str(v) for k, v in data["options"].items()},
         )
         try:
-            return cls.resolve(choices.calibrated_as(data))
+            return cls.resolve(choices.calibrated_as(data), reference=data["reference"])
         except (UnknownNameError, InvalidArgumentError):
-            kind = simulator_class(name)
-            known = kind.version
-            if data["version"] in (known, *kind.former_versions):
+            known = simulator_class(name).spec.version
+            if data["version"] == known:
                 raise
             raise InvalidArgumentError(
                 f"Task {data.get('id')!r} must be the one that was recorded; `version` differs "
@@ -487,24 +492,35 @@ class Task:
                 "it was recorded with, or start a new study."
             ) from None
 
-    def as_recorded(self, specs: Sequence[Mapping[str, Any]]) -> "Task":
+    def as_recorded(self, data: Mapping[str, Any]) -> "Task":
         """Return the task without explaining metrics that it did not have when it was recorded.
 
+        Where running a design again may give other numbers, what its default design measured then
+        stays the base of its rewards.
+
         Args:
-          specs: Recorded metrics, as `to_json` gives them.
+          data: The recipe, as `to_json` gave it.
         """
-        names = [str(spec["name"]) for spec in specs]
+        names = [str(spec["name"]) for spec in data["metrics"]]
         known = {spec.name for spec in self.metrics}
         new = [s for s in self.metrics if s.name not in names and s.identifies]
-        return self if new or not known.issuperset(names) else self.recording(names)
+        if new or not known.issuperset(names):
+            return self
+        task = self.recording(names)
+        reference = np.array(data["reference"], dtype=np.float64)
+        if not self.simulator.spec.is_measured or reference.shape != task.reference.shape:
+            return task
+        reference.flags.writeable = False
+        return replace(task, reference=reference)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that decides a reward."""
+        """SHA-256 of everything that the user or the simulator's author decided of a reward."""
         text = json.dumps(self._identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _identity(self) -> dict[str, Any]:
+        reference = self.reference[:, [bool(s.identifies) for s in self.metrics]]
         return {
             "simulator": [self.simulator.name, self.version, dict(self.simulator.options)],
             "fidelity": self.simulator.fidelity,
@@ -513,7 +529,7 @@ class Task:
             "objective": self.objective.to_json()["terms"],
             **({"limits": [str(limit) for limit in self.limits]} if self.limits else {}),
             "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
-            "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
+            **({} if self.simulator.spec.is_measured else {"reference": reference.tolist()}),
         }
 
     def _files(self) -> dict[str, str]:
@@ -596,8 +612,17 @@ class _Parts:
     def fitted(self) -> tuple[Simulator, np.ndarray]:
         """The simulator with its default design fitted to the workloads, and its metrics."""
         with choosing("workload"):
-            made = self.whole.fitted_to([weighted.workload for weighted in self.workloads])
+            made = fitted(self.whole, [weighted.workload for weighted in self.workloads])
             return made, _reference(made, self.workloads)
+
+    def recorded(self, reference: Sequence[Any]) -> tuple[Simulator, np.ndarray]:
+        """Return `fitted` with the recorded metrics, if these are a measurement of this size."""
+        default = np.array(reference, dtype=np.float64)
+        shape = len(self.workloads), len(self.whole.metrics)
+        if not self.whole.spec.is_measured or default.shape != shape:
+            return self.fitted
+        default.flags.writeable = False
+        return fitted(self.whole, [w.workload for w in self.workloads]), default
 
 
 def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
@@ -608,7 +633,6 @@ def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
     shared = replace(
         choices,
         objective=None,
-        revision=None,
         minimise=None,
         maximise=None,
         subject_to=None,
@@ -638,9 +662,9 @@ def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> n
         result = simulator.evaluate_batch(default, weighted.workload)
         reason = int(result.reason[0])
         if reason != FEASIBLE:
-            why = result.failures[0] if reason == FAILED else simulator.reasons[reason]
+            why = result.failures[0] if reason == FAILED else simulator.spec.reasons[reason]
             why = why.removesuffix(".")
-            held = getattr(simulator, "held", {})
+            held = held_values(simulator)
             values = f"other values of {', '.join(held)}, " if held else ""
             raise SimulatorError(
                 f"The default design of space {simulator.space.name!r} must run on workload "

@@ -18,22 +18,22 @@ from archgym.errors import (
     UnknownNameError,
     unknown_name,
 )
+from archgym.evaluation.capabilities import Confident
 from archgym.evaluation.limits import Limit, check_limits, listed_texts, parse_limits, split_limits
 from archgym.evaluation.objective import (
     Objective,
-    objective_from_json,
     objective_of,
     parse_objective,
     subject_to,
     with_limits,
 )
 from archgym.evaluation.options import declared_options, make_simulator
-from archgym.evaluation.restriction import hold, restrict, split_space
+from archgym.evaluation.restriction import hold, restrict, split_space, unrestricted
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
     check_declared,
-    recorded_options,
+    default_workload,
     simulator_class,
     simulator_names,
 )
@@ -47,25 +47,13 @@ _DEFAULT_SIMULATOR = "dram"
 _TASK_ID = re.compile(
     r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/{}]+(\{[^{}/]*\})?)"
     r"/(?P<workloads>.+)"
-    r"/(?P<objective>[^/]+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
+    r"/(?P<objective>[^/]+)-v(?P<version>\d+)"
 )
 _TEXTS = ("minimise:", "maximise:", "target:")
 # As `WeightedWorkload.label` makes it.
 _FILE_LABEL = re.compile(r".+@[0-9a-f]{8}")
 
 WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
-
-
-def revision_of_id(task_id: str) -> int | None:
-    """Return the revision of an objective's name in a task's id; None for another text."""
-    match = _TASK_ID.fullmatch(task_id)
-    return int(match["revision"] or 0) if match else None
-
-
-def version_of_id(task_id: str) -> int | None:
-    """Return the version of the simulator in a task's id; None for another text."""
-    match = _TASK_ID.fullmatch(task_id)
-    return int(match["version"]) if match else None
 
 
 @final
@@ -94,11 +82,10 @@ class TaskChoices:
 
     Attributes:
       simulator: Registered name, instance, or id of a task such as
-        ``dram/default/cloud-1/low-latency-v0.1``, which the other choices override.
+        ``dram/default/cloud-1/low-latency-v0``, which the other choices override.
       space: Name of one of the simulator's spaces.
       workload: Name or path, several, or several with weights.
       objective: Name, objective, or text such as ``target:total_time_ns<=90000``.
-      revision: Revision of the objective's name, as in the id of a task; None for the present one.
       fidelity: Name of one of the simulator's fidelities.
       stand_in: Table or proxy that answers instead of the simulator.
       options: Further arguments of the simulator.
@@ -121,7 +108,6 @@ class TaskChoices:
     space: str | None = None
     workload: WorkloadChoice | None = None
     objective: str | Objective | None = None
-    revision: int | None = None
     fidelity: str | None = None
     stand_in: str | Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
@@ -157,10 +143,9 @@ class TaskChoices:
             )
         pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
         options = {name: value for name, _, value in pairs}
-        options = recorded_options(match["simulator"], int(match["version"]), options)
         has_metrics = self.minimise is not None or self.maximise is not None
         if self.objective is None and not has_metrics:
-            self = replace(self, objective=match["objective"], revision=int(match["revision"] or 0))
+            self = replace(self, objective=match["objective"])
         return replace(
             self,
             simulator=match["simulator"],
@@ -275,8 +260,8 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
     if measured is None and digest is None and confidence == 0.5:
         return whole
     with choosing("measured"):
-        bare = whole.unrestricted
-        if isinstance(bare, StandIn):
+        source = unrestricted(whole)
+        if isinstance(source, StandIn):
             raise InvalidArgumentError(
                 "`measured` and `confidence` need the simulator itself; got a table or a proxy. "
                 "Leave them out."
@@ -290,8 +275,8 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
             path = choices.resolved_path(str(check_path("measured", measured)))
         # The core does not know how errors are modelled.
         module = importlib.import_module("archgym.measurements.calibrated")
-        made: Simulator = module.CalibratedSimulator(bare, path, confidence, digest)
-    return made if bare is whole else restrict(made, split_space(whole.space.name)[1])
+        made: Simulator = module.CalibratedSimulator(source, path, confidence, digest)
+    return made if source is whole else restrict(made, split_space(whole.space.name)[1])
 
 
 def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
@@ -307,7 +292,10 @@ def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
         return choices
     asked = replace(choices, simulator=choices.simulator or declared.simulator, stand_in=None)
     asked = replace(asked, measured=None, confidence=None, measured_digest=None)
-    if isinstance(asked.simulator, str) and whole in simulator_class(asked.simulator).space_names:
+    if (
+        isinstance(asked.simulator, str)
+        and whole in simulator_class(asked.simulator).spec.space_names
+    ):
         asked = replace(asked, space=choices.space or whole)
     space = resolve_simulator(asked)[1]
     if choices.space is None and space != declared.space_name:
@@ -339,7 +327,7 @@ def _resolve_whole(choices: TaskChoices) -> tuple[Simulator, str]:
     with choosing("options"):
         made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
         check_declared(made)
-    return made, made.space.name if held else space or made.space_names[0]
+    return made, made.space.name if held else space or made.spec.space_names[0]
 
 
 def _resolve_stand_in(choices: TaskChoices, path: str | Path) -> tuple[Simulator, str]:
@@ -411,7 +399,7 @@ def resolve_workloads(simulator: Simulator, choices: TaskChoices) -> tuple[Weigh
 def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkload, ...]:
     workload = choices.workload
     if workload is None:
-        workload = simulator.default_workload
+        workload = default_workload(simulator)
     if isinstance(workload, str | Path):
         workload = [workload]
     if isinstance(workload, Mapping):
@@ -433,7 +421,7 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
             f"got {dict(pairs)!r}."
         )
     shipped = simulator.workload_names()
-    is_stand_in = isinstance(simulator.unrestricted, StandIn)
+    is_stand_in = isinstance(unrestricted(simulator), StandIn)
     unknown = [] if is_stand_in else [n for n in names if n not in shipped]
     for name in unknown:
         if _FILE_LABEL.fullmatch(name) and not Path(choices.resolved_path(name)).exists():
@@ -488,16 +476,16 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
             sought = _names(choices, "minimise"), _names(choices, "maximise")
             objective = objective_of(*sought, metrics)
         else:
-            objective = _objective(simulator, choices.objective, choices.revision)
+            objective = _objective(simulator, choices.objective)
     with _telling_where_metrics_are(simulator), choosing("subject_to"):
         if limits := choices.limits_of(simulator)[0]:
             check_limits(parse_limits(limits, metrics), metrics, once=True)
             objective = subject_to(objective, limits, metrics)
         is_own = choices.minimise is not None or choices.maximise is not None
         objective = _with_limits_of(simulator, objective, is_own)
-        confident = getattr(simulator.unrestricted, "with_confidence", None)
-        if confident is not None:
-            objective = confident(objective)
+        source = unrestricted(simulator)
+        if isinstance(source, Confident):
+            objective = source.with_confidence(objective)
         check_limits(objective.limits, metrics)
     return objective
 
@@ -508,7 +496,7 @@ def _telling_where_metrics_are(simulator: Simulator) -> Iterator[None]:
     try:
         yield
     except UnknownNameError as error:
-        choice = _choice_with_metric(simulator.unrestricted, error.name)
+        choice = _choice_with_metric(unrestricted(simulator), error.name)
         if choice:
             told = UnknownNameError(
                 f"Metric {error.name!r} needs another space or option, such as {choice}."
@@ -521,7 +509,7 @@ def _telling_where_metrics_are(simulator: Simulator) -> Iterator[None]:
 def _choice_with_metric(simulator: Simulator, name: str) -> str:
     """Return the space, or the value of one option, with which a simulator has a metric."""
     kind, present, options = type(simulator), simulator.space.name, simulator.options
-    tried = [(f"--space {space}", space, options) for space in kind.space_names]
+    tried = [(f"--space {space}", space, options) for space in simulator.spec.space_names]
     tried += [
         (f"--option {option.name}={value}", present, {**options, option.name: str(value)})
         for option in declared_options(kind)
@@ -544,8 +532,8 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
       objective: Objective with the limits that were asked for.
       is_own: True if it is made of metrics.
     """
-    given, physical = objective.limits, simulator.physical_limits
-    for limit in (*physical, *simulator.usual_limits):
+    given, physical = objective.limits, simulator.spec.physical_limits
+    for limit in (*physical, *simulator.spec.usual_limits):
         if not isinstance(limit, Limit):
             raise InvalidArgumentError(
                 f"`physical_limits` and `usual_limits` of simulator {simulator.name!r} must hold "
@@ -558,10 +546,10 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
     missing = [limit for limit in physical if not limit.holds_in(kept)]
     if is_own:
         named = {limit.metric for limit in given}
-        missing += [limit for limit in simulator.usual_limits if limit.metric not in named]
+        missing += [limit for limit in simulator.spec.usual_limits if limit.metric not in named]
     if not (missing or looser):
         return objective
-    usual = simulator.objectives.get(objective.name.partition("[")[0])
+    usual = simulator.spec.objectives.get(objective.name.partition("[")[0])
     if usual is not None and not missing and usual.limits == tuple(kept):
         return usual
     return with_limits(objective, [*kept, *missing], simulator.metrics)
@@ -572,26 +560,9 @@ def _names(choices: TaskChoices, name: str) -> list[str]:
     return [metric.strip() for text in texts for metric in text.split(",")]
 
 
-def recorded_objective(recipe: Mapping[str, Any]) -> str:
-    """Return the text that chooses the objective of a recorded task today.
-
-    Args:
-      recipe: The task's JSON.
-    """
-    objective = objective_from_json(recipe["objective"])
-    simulator = str(recipe["simulator"])
-    if simulator not in simulator_names():
-        return objective.name
-    former = simulator_class(simulator).former_objectives.get(objective.name)
-    is_former = former is not None and former.has_same_meaning(objective)
-    return (objective.as_text() if is_former else None) or objective.name
-
-
-def _objective(
-    simulator: Simulator, objective: str | Objective | None, revision: int | None = None
-) -> Objective:
+def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
     if objective is None:
-        objective = simulator.default_objective
+        objective = simulator.spec.default_objective
         if not objective:
             raise InvalidArgumentError(
                 f"Simulator {simulator.name!r} has no default objective. Give `minimise`, "
@@ -600,12 +571,15 @@ def _objective(
     if isinstance(objective, str):
         base, bracket, limits = objective.partition("[")
         if bracket:
-            return subject_to(
-                _objective(simulator, base, revision), limits.removesuffix("]"), simulator.metrics
-            )
+            base_objective = _objective(simulator, base)
+            return subject_to(base_objective, limits.removesuffix("]"), simulator.metrics)
         if objective.startswith(_TEXTS):
             return parse_objective(objective, simulator.metrics)
-        return _named_objective(simulator, objective, revision)
+        if objective in simulator.spec.objectives:
+            return simulator.spec.objectives[objective]
+        options = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
+        kind = f"objective with {options}:" if options else "objective"
+        raise unknown_name(kind, objective, simulator.spec.objectives)
     if not isinstance(objective, Objective):
         raise InvalidArgumentError(
             "`objective` must be a name, text such as 'target:total_time_ns<=90000' or an "
@@ -616,43 +590,16 @@ def _objective(
         if term.metric not in known:
             raise unknown_name("metric", term.metric, known)
     name = objective.name.partition("[")[0]
-    named = [o[name] for o in (simulator.objectives, simulator.former_objectives) if name in o]
+    named = simulator.spec.objectives.get(name)
     if name.startswith(_TEXTS):
-        named = [parse_objective(name, simulator.metrics)]
-    is_other = bool(named) and all(each.terms != objective.terms for each in named)
+        named = parse_objective(name, simulator.metrics)
+    is_other = named is not None and named.terms != objective.terms
     if is_other or not name.strip() or "/" in name or not name.isprintable():
         raise InvalidArgumentError(
             "An objective of your own must have a name of its own, in one line and without `/`, "
             f"since names of tasks have it; got {objective.name!r}. Choose another."
         )
     return objective
-
-
-def _named_objective(simulator: Simulator, name: str, revision: int | None) -> Objective:
-    """Return the objective with a name, which may be one that the simulator gave up."""
-    present, former = simulator.objectives.get(name), simulator.former_objectives.get(name)
-    if present is not None and revision in (None, present.revision):
-        return present
-    if former is not None and revision in (None, former.revision):
-        _note_former(former, simulator)
-        return former
-    if present is not None:
-        raise InvalidArgumentError(
-            f"Objective {name!r} has revision {present.revision}, and a task must end in that "
-            f"number after a point; got {revision}. Name the objective with --objective."
-        )
-    choices = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
-    kind = f"objective with {choices}:" if choices else "objective"
-    raise unknown_name(kind, name, simulator.objectives)
-
-
-def _note_former(former: Objective, simulator: Simulator) -> None:
-    """Explain the meaning of a retired name, once per process."""
-    same = [o.name for o in simulator.objectives.values() if o.has_same_meaning(former)]
-    _note(
-        f"objective {former.name!r} is a former one of simulator {simulator.name!r}: {former.doc} "
-        + (f"Its name is now {same[0]!r}." if same else "Present objectives state hard limits.")
-    )
 
 
 @cache

@@ -222,7 +222,7 @@ class Node:
         raise self.refusal(f"{what} must be a number from {low:g} to {high:g}; got {self.kind}")
 
     def flag(self, what: str) -> bool:
-        """True or false.
+        """Return True or False, as the file has it.
 
         Raises:
           FileFormatError: It is something else.

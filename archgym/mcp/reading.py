@@ -16,6 +16,7 @@ from archgym.mcp.evaluation import shown_metrics, status
 from archgym.mcp.workspace import Count, Input, StudyName, Text, Workspace, plain_name
 from archgym.report.export import export_design, export_formats
 from archgym.report.study_summary import compare, front_json
+from archgym.spaces.display import cell
 from archgym.studies.front import metrics_objective, study_front
 from archgym.studies.snapshot import StudyLog, verify_study
 
@@ -229,17 +230,10 @@ def _csv(log: StudyLog, rows: list[dict[str, Any]]) -> str:
         ["evaluation", "reward", *log.space.names, *(spec.label for spec in log.metrics)]
     )
     for row in rows:
-        design = [_text(row["design"][name]) for name in log.space.names]
+        design = [cell(row["design"][name]) for name in log.space.names]
         metrics = [row["metrics"][spec.name] for spec in log.metrics]
         writer.writerow([row["evaluation"], row["reward"], *design, *metrics])
     return written.getvalue()
-
-
-def _text(value: Any) -> Any:
-    """Return the value of a parameter as a cell that no spreadsheet takes for a formula."""
-    if isinstance(value, tuple):
-        return " ".join(str(part) for part in value)
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value
 
 
 def guide() -> str:

@@ -22,7 +22,8 @@ import msgspec
 from archgym.agent.agent import agent_class, agent_names
 from archgym.bench.suite import bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, error_text, unknown_name
-from archgym.evaluation.simulator import option_names, simulator_class, simulator_names
+from archgym.evaluation.capabilities import facts_about, option_names
+from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
 from archgym.evaluation.task_choices import TaskChoices, resolve_simulator
 from archgym.files.json_types import plain
 from archgym.mcp import evaluation, reading, rules
@@ -75,12 +76,12 @@ def _list_simulators(workspace: Workspace, given: ListSimulators) -> dict[str, A
         found.append(
             {
                 "name": name,
-                "version": kind.version,
+                "version": kind.spec.version,
                 "doc": _first_line(kind),
-                "spaces": list(kind.space_names),
-                "fidelities": list(kind.fidelity_names),
+                "spaces": list(kind.spec.space_names),
+                "fidelities": list(kind.spec.fidelity_names),
                 "workloads": list(made.workload_names()),
-                "objectives": {n: o.doc for n, o in made.objectives.items()},
+                "objectives": {n: o.doc for n, o in made.spec.objectives.items()},
                 "options": list(option_names(kind)),
             }
         )
@@ -108,11 +109,11 @@ def _describe_simulator(workspace: Workspace, given: DescribeSimulator) -> dict[
         "feasible_designs": None if counted is None else counted.value,
         "space": space.to_json(),
         "metrics": [spec.to_json() for spec in simulator.metrics],
-        "objectives": {name: o.doc for name, o in simulator.objectives.items()},
-        "default_objective": simulator.default_objective,
+        "objectives": {name: o.doc for name, o in simulator.spec.objectives.items()},
+        "default_objective": simulator.spec.default_objective,
         "workloads": list(simulator.workload_names()),
-        "default_workload": simulator.default_workload,
-        "reasons": list(simulator.reasons[1:]),
+        "default_workload": default_workload(simulator),
+        "reasons": list(simulator.spec.reasons[1:]),
     }
 
 
@@ -121,12 +122,12 @@ def _describe_workload(workspace: Workspace, given: DescribeWorkload) -> dict[st
         TaskChoices(simulator=given.simulator, workload=given.workload, options=given.options)
     )
     simulator, _ = resolve_simulator(choices)
-    name = given.workload or simulator.default_workload
+    name = given.workload or default_workload(simulator)
     if name not in simulator.workload_names():
         name = str(workspace.path(name))
     workload = simulator.workload(name)
     require_label(workload)
-    facts = simulator.describe_workload(workload)
+    facts = facts_about(simulator, workload)
     return {
         "simulator": simulator.name,
         "workload": workload.name,

@@ -239,8 +239,8 @@ class Workspace:
 
             if issubclass(kind, ExternalSimulator):
                 raise InvalidArgumentError(
-                    f"Simulator {kind.name!r} runs other programs; this server does not. Start it "
-                    "with --allow-external."
+                    f"Simulator {kind.spec.name!r} runs other programs; this server does not. "
+                    "Start it with --allow-external."
                 )
         workload = choices.workload
         if isinstance(workload, str | Path):

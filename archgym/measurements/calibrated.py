@@ -12,10 +12,18 @@ import numpy as np
 
 from archgym.checks import check_number
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import fitted, simulated_without, widened
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, subject_to
 from archgym.evaluation.restriction import WrappedSimulator
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import (
+    FEASIBLE,
+    BatchResult,
+    Simulator,
+    Workload,
+    held_to_laws,
+    with_derived,
+)
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, read_measurements, require_there
 from archgym.measurements.points import facts_of, points_of
@@ -73,7 +81,6 @@ class CalibratedSimulator(WrappedSimulator):
         """
         super().__init__(whole)
         self.confidence = check_number("confidence", confidence, _MIDDLE, 0.999)
-        self.space = whole.space
         if path is not None and digest is not None:
             require_there(path)
         measurements = Measurements() if path is None else read_measurements(path)
@@ -89,36 +96,32 @@ class CalibratedSimulator(WrappedSimulator):
                 "with, and it has changed. Start a new study."
             )
         self.digest = f"{measurements.digest[:_CHAIN_DIGITS] or 'prior'}-{present}"
-        self.options = {**whole.options, MEASURED_OPTION: self.digest}
+        options = {**whole.options, MEASURED_OPTION: self.digest}
         if self.confidence != _MIDDLE:
-            self.options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
-        self._columns = self.calibration.errors(whole.simulated_metrics)
+            options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
+        self._columns = self.calibration.errors(whole.spec.simulated_metrics)
         further = self._further()
         if taken := {spec.name for spec in further} & {spec.name for spec in whole.metrics}:
             raise InvalidArgumentError(
                 f"Metric `{min(taken)}` must have another name: calibration gives one of this name."
             )
-        self.metrics = (*whole.metrics, *further)
+        metrics = (*whole.metrics, *further)
+        self.spec = replace(whole.spec, options=options, metrics=metrics, evaluation_s=1.0)
         for line in self.calibration.notes:
             _note(f"{path}: {line}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CalibratedSimulator, (self._whole, self.path, self.confidence, self.digest)
+        return CalibratedSimulator, (self.inner, self.path, self.confidence, self.digest)
 
-    @property
-    def bare(self) -> Simulator:
-        """The simulator itself."""
-        return self._whole
-
-    def widened(self, names: Sequence[str]) -> Simulator:
+    def widened(self, names: Sequence[str]) -> "CalibratedSimulator":
         """Return the calibrated simulator over wider ranges of some parameters."""
-        return self._of(self._whole.widened(names))
+        return self._of(widened(self.inner, names))
 
     def with_confidence(self, objective: Objective) -> Objective:
         """Return an objective whose limits are met with the confidence."""
         if self.confidence == _MIDDLE:
             return objective
-        names = {self._whole.simulated_metrics[column].name for column in self._columns}
+        names = {self.inner.spec.simulated_metrics[column].name for column in self._columns}
         texts = [
             str(replace(limit, metric=self._bound(limit.metric, limit.sign)))
             if limit.metric in names
@@ -131,25 +134,23 @@ class CalibratedSimulator(WrappedSimulator):
 
     def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
         """Return the calibrated simulator whose default design runs on the workloads."""
-        whole = self._whole.fitted_to(workloads)
-        return self if whole is self._whole else self._of(whole)
+        whole = fitted(self.inner, workloads)
+        return self if whole is self.inner else self._of(whole)
 
     def _of(self, whole: Simulator) -> "CalibratedSimulator":
         return CalibratedSimulator(whole, self.path, self.confidence, self.digest)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return calibrated results of designs that are canonical and feasible in the space."""
-        result = self._whole.simulate(indices, workload)
-        built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
-        if len(built):
-            whole = self._whole._with_derived(result)
-            self._whole.check(np.asarray(whole.values)[built], workload)
-        return self._calibrated(result, indices, workload)
+        result = self.inner.simulate(indices, workload)
+        held = held_to_laws(self.inner, indices, with_derived(self.inner.spec, result), workload)
+        values = np.where((held.reason == FEASIBLE)[:, None], result.values, np.nan)
+        return self._calibrated(replace(held, values=values), indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
         return self._calibrated(
-            self._whole.simulate_without(cost, indices, workload), indices, workload
+            simulated_without(self.inner, cost, indices, workload), indices, workload
         )
 
     def _bound(self, metric: str, sign: str) -> str:
@@ -161,7 +162,7 @@ class CalibratedSimulator(WrappedSimulator):
         """Return the specifications of what stands next to each calibrated metric."""
         found = []
         for column in self._columns:
-            spec = self._whole.simulated_metrics[column]
+            spec = self.inner.spec.simulated_metrics[column]
             texts = {
                 SIMULATED + spec.name: f"Simulated, not calibrated: {spec.doc}",
                 LOW + spec.name: f"Lower end of the 90 % interval of {spec.name}.",
@@ -181,13 +182,13 @@ class CalibratedSimulator(WrappedSimulator):
     ) -> BatchResult:
         raw = np.asarray(result.values, dtype=np.float64)
         built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
-        values = np.full((len(raw), len(self.simulated_metrics)), np.nan)
+        values = np.full((len(raw), len(self.spec.simulated_metrics)), np.nan)
         values[:, : raw.shape[1]] = raw
         prior = self.calibration.prior
         if len(built) and self._columns:
-            names = [spec.name for spec in self._whole.simulated_metrics]
+            names = [spec.name for spec in self.inner.spec.simulated_metrics]
             own_values = dict(zip(names, raw[built].T, strict=True))
-            facts = facts_of(self._whole, workload)
+            facts = facts_of(self.inner, workload)
             points = points_of(self.space, indices[built], facts, own_values)
             sums = np.array([*self._columns.values()])
             low, high = bounds(self.calibration.metrics.values(), own_values, prior)
@@ -201,7 +202,7 @@ class CalibratedSimulator(WrappedSimulator):
             of_columns = zip(self._columns, mean.T, spread.T, *ends, strict=True)
             for column, m, s, low, high in of_columns:
                 own = raw[built, column]
-                spec = self.calibration.metrics[self.simulated_metrics[column].name]
+                spec = self.calibration.metrics[self.spec.simulated_metrics[column].name]
                 halves = [0.0, edge, -edge] + [-margin, margin] * (self.confidence != _MIDDLE)
                 found = [corrected(own, np.clip(m + h * s, low, high), spec) for h in halves]
                 values[built, column] = found[0]

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -80,11 +80,13 @@ class Measurements:
       path: The file; None for measurements that are in no file.
       rows: The measurements.
       chains: Checksum of all lines up to each row, after that of the heading.
+      n_added: Measurements that `append_measurements` has just added.
     """
 
     path: Path | None = None
     rows: tuple[Measurement, ...] = ()
     chains: tuple[str, ...] = ("",)
+    n_added: int = field(default=0, compare=False)
 
     @property
     def digest(self) -> str:
@@ -175,10 +177,17 @@ def with_moved(task: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     return task
 
 
-def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measurements:
+def append_measurements(
+    path: str | Path, rows: Iterable[Measurement], *, once: bool = False
+) -> Measurements:
     """Append measurements to a file, made if it is absent, and return all that it has.
 
     The file is replaced as a whole, so that a reader finds all of the new lines or none.
+
+    Args:
+      path: The file.
+      rows: The measurements.
+      once: True to leave out those that the file has, equal in all and as often.
 
     Raises:
       FileFormatError: The file is damaged.
@@ -194,6 +203,10 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
         fcntl.flock(folder, fcntl.LOCK_EX)
         is_new = not is_there(path)
         present = Measurements(path, (), ("",)) if is_new else read_measurements(path)
+        # Only under the lock is it known what others have added.
+        new = _without(present.rows, new) if once else new
+        if not new and not is_new:
+            return present
         if len(present) + len(new) > MAX_MEASUREMENTS:
             raise InvalidArgumentError(
                 f"{path} must have at most {MAX_MEASUREMENTS:,} measurements; it has "
@@ -211,7 +224,7 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
         write_atomic(path, lines)
     finally:
         os.close(folder)
-    return read_measurements(path)
+    return replace(read_measurements(path), n_added=len(new))
 
 
 def _text(row: Measurement) -> str:
@@ -265,13 +278,13 @@ def check_value(name: str, value: float) -> None:
         raise InvalidArgumentError(f"`{name}` must be {span}; got {value!r}")
 
 
-def without_known(path: str | Path, rows: Sequence[Measurement]) -> list[Measurement]:
-    """Return rows without those that a file has, equal in all and as often."""
-    known = Counter(map(_text, read_measurements(path).rows if is_there(path) else ()))
+def _without(known: Sequence[Measurement], rows: Sequence[Measurement]) -> list[Measurement]:
+    """Return rows without those that are known, equal in all and as often."""
+    left = Counter(map(_text, known))
     found = []
     for row in rows:
-        known[_text(row)] -= 1
-        if known[_text(row)] < 0:
+        left[_text(row)] -= 1
+        if left[_text(row)] < 0:
             found.append(row)
     return found
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import Simulator, Workload
 from archgym.spaces.features import Coordinates
 from archgym.spaces.space import DesignSpace
@@ -93,7 +94,7 @@ def facts_of(simulator: Simulator, workload: Workload) -> dict[str, str | float]
 @lru_cache(maxsize=8)
 def _described(simulator: Simulator, workload: Workload) -> Mapping[str, str | float]:
     """Return characteristics of a workload; they take as long as some designs."""
-    found = simulator.describe_workload(workload)
+    found = facts_about(simulator, workload)
     return {name: value for name, (value, _) in found.items()}
 
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from archgym.checks import check_choice, check_line, check_mapping
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, error_text, sentence
+from archgym.evaluation.capabilities import option_names
 from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.simulator import option_names
+from archgym.evaluation.restriction import bare
 from archgym.evaluation.task import Task
 from archgym.files.storage import file_checksums, open_file, storage_errors
 from archgym.measurements.file import MAX_MEASUREMENTS, Measurement, check_value
@@ -78,7 +79,7 @@ def read_spreadsheet(
     with _line(path, 1):
         columns = [_column(text, task) for text in heading]
         _check_columns([name for name, _ in columns], task)
-    metrics = {spec.name for spec in task.simulator.bare.metrics}
+    metrics = {spec.name for spec in bare(task.simulator).metrics}
     rows: list[Measurement] = []
     unused: set[str] = set()
     for number, cells in table:
@@ -151,7 +152,7 @@ def measured(
             check_line(word, text)
     _check_date(date)
     # Not what calibration computes next to them, such as `p90_`.
-    specs = {spec.name: spec for spec in task.simulator.bare.metrics}
+    specs = {spec.name: spec for spec in bare(task.simulator).metrics}
     if not set(given) & set(specs):
         known = ", ".join([n for n, s in specs.items() if s.goal != "none"][:8])
         raise InvalidArgumentError(
@@ -162,7 +163,7 @@ def measured(
         for near in [] if name in specs else get_close_matches(name, specs, 1, 0.85):
             raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near!r}?")
     filled = task.space.filled(design)
-    source = task.simulator.bare
+    source = bare(task.simulator)
     built = source.evaluate({n: filled[n] for n in source.space.names}, chosen)
     if built.infeasible is not None:
         raise InvalidArgumentError(f"The design cannot be built: {sentence(built.infeasible)}")
@@ -262,7 +263,7 @@ def _check_columns(names: Sequence[str], task: Task) -> None:
     """Refuse columns that come twice, or that belong to the task."""
     if len(set(names)) != len(names):
         raise InvalidArgumentError(f"each column must come once; got {', '.join(names)}.")
-    options = {"simulator", "space", *option_names(type(task.simulator.bare))}
+    options = {"simulator", "space", *option_names(type(bare(task.simulator)))}
     own = {*(spec.name for spec in task.simulator.metrics), *task.space.names, *_WORDS}
     if of_task := sorted(options & {*names} - own):
         raise InvalidArgumentError(

@@ -2,13 +2,14 @@
 
 from archgym.proxy.fitting import TrainOptions
 from archgym.proxy.model import model_kind, model_names
-from archgym.proxy.proxy import Prediction, Proxy, ProxySimulator, train
+from archgym.proxy.proxy import Prediction, Proxy, ProxySimulator, judge, train
 
 __all__ = [
     "Prediction",
     "Proxy",
     "ProxySimulator",
     "TrainOptions",
+    "judge",
     "model_kind",
     "model_names",
     "train",

@@ -217,7 +217,7 @@ def _walk_designs(
     places: np.ndarray,
     moving: np.ndarray,
 ) -> None:
-    """Leave of one tree that `n` designs fall into."""
+    """Find the leaves of one tree that `n` designs fall into."""
     for design in range(n):
         places[design] = root
         moving[design] = design
@@ -243,7 +243,7 @@ def _walk_trees(
     places: np.ndarray,
     moving: np.ndarray,
 ) -> None:
-    """Leave of some trees that one design falls into."""
+    """Find the leaves of several trees that one design falls into."""
     n = int(roots.shape[0])
     for tree in range(n):
         places[tree] = roots[tree]

@@ -37,7 +37,7 @@ def fit_beyond(
     workload: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """Half-widths of scaled metrics, (n_tiers, n_levels, n_metrics), by `TIERS` and `LEVELS`.
+    """Return half-widths of scaled metrics, (n_tiers, n_levels, n_metrics).
 
     Regions are left out one after the other: tails and values of the parameters that explain most
     of the metrics, corners of two of these, and each workload. Of each, the quantile of the errors
@@ -88,7 +88,7 @@ def fit_beyond(
 
 
 def _some(workload: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Place of rows, the same number of each workload where there are enough."""
+    """Return indices of rows, the same number of each workload where there are enough."""
     order = rng.permutation(len(workload))
     known = np.unique(workload)
     share = -(-_MOST_ROWS // len(known))
@@ -130,7 +130,7 @@ def _cuts(column: np.ndarray, is_ordered: bool, targets: np.ndarray) -> list[np.
 
 
 def _explained(column: np.ndarray, targets: np.ndarray) -> float:
-    """Share of the metrics' variance between a coordinate's values, the mean over metrics."""
+    """Return the share of variance that a coordinate explains, the mean over metrics."""
     values, place = np.unique(column, return_inverse=True)
     counts = np.bincount(place, minlength=len(values))
     shares = []
@@ -237,6 +237,6 @@ class _Tables:
         self.size += n
 
     def entries(self, digits: np.ndarray) -> Iterator[np.ndarray]:
-        """For each table the entry of each design, (n,)."""
+        """Yield the entries of the designs, (n,), in each table."""
         for first, second, stride, start in self._tables:
             yield start + digits[:, first] * stride + digits[:, second]

@@ -26,7 +26,7 @@ from archgym.proxy.trees import TreeEnsemble
 from archgym.proxy.workload_model import Part
 from archgym.spaces.features import Coordinates
 
-# chosen: so many rows rank hyperparameters well enough in seconds.
+# chosen: this many rows rank hyperparameters well enough in seconds.
 _SEARCH_ROWS = 3000
 _SEARCH_TREES = 15
 _N_FOLDS = 3
@@ -215,7 +215,7 @@ class _Learner:
         return tuple(found)
 
     def errors(self, learned: np.ndarray, tested: np.ndarray) -> np.ndarray:
-        """Absolute scaled errors on tested rows, (n, n_metrics), of models of learned ones."""
+        """Return absolute scaled errors, (n, n_metrics), on `tested` of models of `learned`."""
         errors = np.zeros((len(tested), self.targets.shape[1]))
         for metrics, predictor in self.groups(learned):
             expected = predictor.predict(self.features[tested])

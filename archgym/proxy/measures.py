@@ -26,7 +26,7 @@ def design_groups(indices: np.ndarray) -> np.ndarray:
 
 
 def outcome_groups(values: np.ndarray) -> np.ndarray:
-    """Number of each row's outcome, (n,), equal where all metrics, (n, n_metrics), are equal.
+    """Return the group of each row, (n,): rows with equal metrics, (n, n_metrics), share one.
 
     Designs whose parameters do nothing on a workload share an outcome, and with one of them in the
     training data the others do not test a model.
@@ -61,8 +61,8 @@ def sampled_folds(
       groups: (n_rows,), number of each row's group, which lies in one fold.
       n: Number of folds.
       most: Rows of the sample.
-      seed: Random seed, and a number for the use.
-      subject: Rows of the sample in the report of a sample that is smaller than what there is.
+      seed: Random seed, and a number that differs for each use of the sample.
+      subject: Name of the rows in the message that only a sample of them is used.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     some = np.sort(rng.permutation(len(groups))[:most])
@@ -72,7 +72,7 @@ def sampled_folds(
 
 
 def held_out(groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """True if each row is held out, (n,) bool: whole groups in random order up to `share`."""
+    """Return True for rows held out, (n,) bool: whole groups in random order up to `share`."""
     sizes = np.bincount(groups)
     order = rng.permutation(len(sizes))
     before = np.cumsum(sizes[order]) - sizes[order]

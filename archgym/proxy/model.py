@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from archgym.errors import UnknownNameError, unknown_name
+from archgym.errors import unknown_name
 from archgym.proxy.features import EncodingKind
 
 
@@ -104,23 +104,8 @@ def _found() -> dict[str, str]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Name of all kinds, sorted."""
+    """Return the names of all kinds, sorted."""
     return tuple(sorted(_found()))
-
-
-_RETIRED = ("lightgbm", "xgboost")
-"""Kinds of earlier versions; their ensembles are those of `boosting`."""
-_GIVEN_UP = ("gp", "knn", "mlp")
-"""Kinds of earlier versions whose files are no longer read."""
-
-
-def recorded_kind(name: str) -> ModelKind:
-    """Return the kind that reads a stored proxy: `boosting` reads those of retired kinds.
-
-    Raises:
-      UnknownNameError: The name is unknown.
-    """
-    return model_kind("boosting" if name in _RETIRED else name)
 
 
 def model_kind(name: str) -> ModelKind:
@@ -129,11 +114,6 @@ def model_kind(name: str) -> ModelKind:
     Raises:
       UnknownNameError: The name is unknown.
     """
-    if name in _GIVEN_UP:
-        raise UnknownNameError(
-            f"Model {name!r} of proxies was retired in 0.3.0. Train a new proxy with 'boosting', "
-            "the default."
-        )
     if name not in _found():
         raise unknown_name("kind of model", name, _found())
     module = importlib.import_module(_found()[name])

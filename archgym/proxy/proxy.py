@@ -1,7 +1,7 @@
 """A proxy: fitted models for all workloads, with what they were made of, saved as data only."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,14 @@ from typing import Any, Self, final
 import numpy as np
 
 from archgym.datasets.dataset import Dataset
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.errors import (
+    ArchGymError,
+    FileFormatError,
+    InvalidArgumentError,
+    UnknownNameError,
+    check_known,
+)
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.specification import Declaration, WorkloadFacts
@@ -19,7 +26,7 @@ from archgym.files.archive import read_archive, write_archive
 from archgym.files.json_types import typed
 from archgym.proxy.fitting import Announce, Fitted, Rows, TrainOptions, distinct_rows, fit_part
 from archgym.proxy.measures import LEVELS, errors_by_metric
-from archgym.proxy.model import recorded_kind
+from archgym.proxy.model import model_kind
 from archgym.proxy.workload_model import Part, named
 
 _HEADER = "proxy.json"
@@ -104,18 +111,38 @@ class Proxy:
 
 
 def train(
-    dataset: Dataset, options: TrainOptions | None = None, announce: Announce | None = None
+    dataset: Dataset,
+    options: TrainOptions | None = None,
+    announce: Announce | None = None,
+    left_out: Sequence[str] = (),
 ) -> Proxy:
-    """Fit a proxy to a dataset.
+    """Fit a proxy to a dataset; of one in parts it learns `train`, and is judged on `test`.
 
     Args:
       dataset: Evaluations; designs that break a constraint or come again are left out.
+      options: Kind of model and how it is fitted.
       announce: Called with the current step, the amount done and the total.
+      left_out: Workloads that it does not learn, and is judged on; needs joint workloads.
 
     Raises:
-      InvalidArgumentError: There is too little to learn from.
+      InvalidArgumentError: There is too little to learn from, or workloads are not joint.
+      UnknownNameError: The dataset has no such workload.
     """
     options = options or TrainOptions()
+    names = [workload.name for workload in dataset.workloads]
+    check_known("workload of the dataset", left_out, names)
+    if left_out and options.workloads != "joint":
+        raise InvalidArgumentError(
+            "A workload can be left out only where workloads are joint; they are separate. Use "
+            "workloads='joint' (--workloads joint)."
+        )
+    is_left_out = np.isin(dataset.workload, [names.index(name) for name in left_out])
+    judged = {
+        "test part": dataset.rows(~is_left_out & dataset.is_in("test")),
+        "left-out workload": dataset.rows(is_left_out),
+    }
+    whole = dataset
+    dataset = dataset.rows(~is_left_out & (dataset.is_in("train") | (dataset.split is None)))
     rows = distinct_rows(dataset)
     places = np.unique(rows.workload).tolist()
     batches = [rows] if options.workloads == "joint" else [rows[rows.workload == p] for p in places]
@@ -148,13 +175,43 @@ def train(
         "designs": len(np.unique(rows.indices, axis=0)),
         "agents": list(dataset.agents),
         "best": _best(dataset, rows),
+        "part": None if whole.split is None else "train",
+        "left_out": list(left_out),
     }
-    return Proxy(
-        declaration,
-        tuple(parts),
-        about,
-        {"unseen designs" if options.workloads == "joint" else "unseen outcomes": errors},
-    )
+    by_split = {"unseen designs" if options.workloads == "joint" else "unseen outcomes": errors}
+    proxy = Proxy(declaration, tuple(parts), about, by_split)
+    by_split |= {name: judge(proxy, part) for name, part in judged.items() if len(part)}
+    return proxy
+
+
+def judge(proxy: Proxy, dataset: Dataset) -> dict[str, Any]:
+    """Return the errors of a proxy on the designs of a dataset that were built, by workload.
+
+    Raises:
+      InvalidArgumentError: The dataset is of another space, or the proxy cannot predict a workload.
+    """
+    declared = proxy.declaration
+    if (declared.simulator, declared.space) != (dataset.declaration.simulator, dataset.space):
+        raise InvalidArgumentError(
+            f"The dataset must be of the proxy's {declared.simulator}/{declared.space_name}; it is "
+            f"of {dataset.declaration.simulator}/{dataset.declaration.space_name}."
+        )
+    rows = distinct_rows(dataset)
+    found = {}
+    for place in np.unique(rows.workload[rows.feasible]).tolist():
+        here, workload = rows[rows.feasible & (rows.workload == place)], dataset.workloads[place]
+        try:
+            part, facts = proxy.part(workload)
+        except KeyError:
+            raise InvalidArgumentError(
+                f"The proxy cannot predict workload {workload.name!r}, which it has not learned. "
+                "Train it with joint workloads, two or more."
+            ) from None
+        expected = part.predict(here.indices, facts)
+        found[workload.name] = errors_by_metric(
+            dataset.metrics, here.values, expected, with_intervals=True
+        )
+    return found
 
 
 def _best(dataset: Dataset, rows: Rows) -> dict[str, dict[str, float]]:
@@ -193,7 +250,7 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
     if type(about.get("distinct_rows")) is not int:
         raise ValueError("its header says nothing of rows")
     n_metrics = len(declaration.metrics)
-    model = recorded_kind(about["model"])
+    model = model_kind(about["model"])
     parts = tuple(
         Part.from_data(
             part,
@@ -272,7 +329,6 @@ class ProxySimulator(StandIn):
     """
 
     kind = "proxy"
-    evaluation_s = 3e-4
 
     def __init__(self, path: str | Path) -> None:
         """Open the proxy in a file.
@@ -284,9 +340,13 @@ class ProxySimulator(StandIn):
         self.proxy = Proxy.load(path)
         digest = self.proxy.digest
         super().__init__(
-            self.proxy.declaration, Path(path), digest, {PROXY_OPTION: digest[:_OPTION_DIGITS]}
+            self.proxy.declaration,
+            Path(path),
+            digest,
+            {PROXY_OPTION: digest[:_OPTION_DIGITS]},
+            model_reasons=(*self.proxy.declaration.model_reasons, _NOT_EXPECTED),
+            evaluation_s=3e-4,
         )
-        self.model_reasons = (*self.declaration.model_reasons, _NOT_EXPECTED)
         self._has_warned = False
 
     def workload(self, name: str | Path) -> Workload:
@@ -303,7 +363,7 @@ class ProxySimulator(StandIn):
         simulator = self.simulator()
         workload = simulator.workload(name)
         facts = WorkloadFacts(
-            workload.name, workload.digest, dict(simulator.describe_workload(workload))
+            workload.name, workload.digest, dict(facts_about(simulator, workload))
         )
         part, row = self.proxy.part(facts)
         if not part.encoding.facts.lie_within(row):
@@ -330,7 +390,9 @@ class ProxySimulator(StandIn):
         builds |= (indices == self.space.default_indices).all(axis=1)
         values[~builds] = np.nan
         self._warn(indices, workload)
-        return BatchResult(values, np.where(builds, 0, len(self.model_reasons)).astype(np.int16))
+        return BatchResult(
+            values, np.where(builds, 0, len(self.spec.model_reasons)).astype(np.int16)
+        )
 
     def predict(
         self, indices: np.ndarray, workload: Workload, level: float = _WARNING_LEVEL
@@ -394,7 +456,7 @@ class ProxySimulator(StandIn):
 
     def _main_metric(self) -> tuple[MetricSpec, int]:
         """Return the metric that the default objective looks at first."""
-        term = self.objectives[self.default_objective].terms[0]
+        term = self.spec.objectives[self.spec.default_objective].terms[0]
         names = [spec.name for spec in self.metrics]
         place = names.index(term.metric)
         return self.metrics[place], place

@@ -77,7 +77,7 @@ class Part:
     def interval(
         self, indices: np.ndarray, facts: np.ndarray, level: float, *, is_new: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Low and high ends, (n, n_metrics) each, that hold a share `level`, one of `LEVELS`.
+        """Return the ends, (n, n_metrics) each, of the interval that holds a share `level`.
 
         Args:
           indices: (n, n_parameters), canonical designs.

@@ -6,6 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.evaluation.capabilities import never_compared
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.metrics import MetricSpec, growth
 from archgym.report.best_design import Chosen
@@ -324,8 +325,10 @@ def _better(task: TaskEvidence, reward: float, other: float) -> str:
 def _error(task: TaskEvidence, chosen: Chosen) -> str:
     room = reward_room(chosen.explanation, chosen.error_percent)
     simulator, error = chosen.explanation.task.simulator, chosen.error_percent
-    text = simulator.compared or f"{simulator.name} was compared with nothing that it states"
-    reasons = [simulator.not_compared(each.workload) for each in chosen.explanation.task.workloads]
+    text = simulator.spec.compared or f"{simulator.name} was compared with nothing that it states"
+    reasons = [
+        never_compared(simulator, each.workload) for each in chosen.explanation.task.workloads
+    ]
     text = next((f"{reason}; without them: {text}" for reason in reasons if reason), text)
     if not chosen.is_error_stated:
         text += f"; designs are compared with an error of ±{error:g} %"

@@ -106,7 +106,7 @@ def choose(evidence: TaskEvidence, progress: StageProgress | None = None) -> Cho
     subject = f"{evidence.label}, designs next to evaluation {row + 1} of {run.label}"
     try:
         task = _task(evidence)
-        error = task.simulator.accuracy_percent.get(task.simulator.fidelity)
+        error = task.simulator.spec.accuracy_percent.get(task.simulator.fidelity)
         with reports_about(subject):
             found = explain(task, run.indices[row].astype(np.int64), progress)
             fronts = tuple(explain(task, each, progress) for each in _front(evidence, found))
@@ -187,7 +187,7 @@ def _standings(task: Task, top: np.ndarray) -> list[Standing]:
         problem = ""
         if not is_built[0]:
             reason = int(evaluation.reason[0][0])
-            problem = task.simulator.reasons[reason] if reason > 0 else "the simulator broke"
+            problem = task.simulator.spec.reasons[reason] if reason > 0 else "the simulator broke"
         found.append(Standing(other, np.where(is_built, evaluation.reward, np.nan), problem))
     return found
 
@@ -291,7 +291,7 @@ def _change(found: Explanation, change: Change | None, text: str) -> tuple[str, 
 
 
 def _rank_rows(chosen: Chosen) -> list[tuple[Cell, ...]]:
-    """True if the best design is the best under the simulator's error, and on other workloads."""
+    """Return rows on whether the best design stays best under the error and on other workloads."""
     task = chosen.explanation.task
     room = reward_room(chosen.explanation, chosen.error_percent)
     rows: list[tuple[Cell, ...]] = []

@@ -14,12 +14,10 @@ from archgym.evaluation.objective import Objective, Term, objective_from_json, w
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
 from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import recorded_objective
 from archgym.files.remote import command_line
 from archgym.report.quantities import metric_title, quantity
 from archgym.studies.metadata import Header
@@ -61,7 +59,9 @@ def task_title(
 
 def _noun(simulator: str) -> str:
     try:
-        return (simulator in simulator_names() and simulator_class(simulator).title) or simulator
+        return (
+            simulator in simulator_names() and simulator_class(simulator).spec.title
+        ) or simulator
     except ArchGymError:
         return simulator
 
@@ -93,7 +93,6 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
     options = {k: str(v) for k, v in recipe["options"].items() if not (is_proxy and k == "proxy")}
     confidence = options.pop("confidence", None) if "measured" in options else None
     options.pop("measured", None)
-    options = recorded_options(str(recipe["simulator"]), int(recipe["version"]), options)
     own = _own_objective(recipe)
     is_marked = any(set(value) & set(",]") for value in options.values())
     is_readable = not (is_proxy or is_marked or own)
@@ -103,7 +102,7 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
         words = [str(recipe["simulator"]), "--space", str(recipe["space_name"])]
         words += ["--fidelity", str(recipe["fidelity"])]
         words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        words += ["--objective", own or recorded_objective(recipe)]
+        words += ["--objective", own or objective_from_json(recipe["objective"]).name]
     if not is_readable or any(w["source"] != w["name"] for w in recipe["workloads"]):
         for w in recipe["workloads"]:
             words += ["-w", f"{w['source']}={weight_text(float(w['weight']))}"]
@@ -117,8 +116,7 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
 def _simulator_of(recipe: Mapping[str, Any]) -> Simulator:
     """Return the simulator of a recorded task, as it is now."""
     kind, left_out = simulator_class(recipe["simulator"]), ("measured", "confidence", "proxy")
-    options = recorded_options(kind.name, int(recipe["version"]), recipe["options"])
-    options = {k: v for k, v in options.items() if k not in left_out}
+    options = {k: str(v) for k, v in recipe["options"].items() if k not in left_out}
     return make_simulator(kind, recipe["space_name"], recipe["fidelity"], options)
 
 
@@ -128,7 +126,7 @@ def _own_objective(recipe: Mapping[str, Any]) -> str | None:
     name = objective.name.partition("[")[0]
     with suppress(ArchGymError):
         made = _simulator_of(recipe)
-        if ":" not in name and name not in (*made.objectives, *made.former_objectives):
+        if ":" not in name and name not in made.spec.objectives:
             return objective.as_text()
     return None
 
@@ -147,11 +145,11 @@ def older_version(recipe: Mapping[str, Any]) -> str:
     name, was = str(recipe["simulator"]), int(recipe["version"])
     if name not in simulator_names():
         return ""
-    now = (kind := simulator_class(name)).version
+    now = simulator_class(name).spec.version
     # Some options change the version.
     with suppress(ArchGymError):
         now = _simulator_of(recipe).version
-    if was >= now or was in kind.former_versions:
+    if was >= now:
         return ""
     return (
         f"Simulator {name} had version {was}, and {now} is installed, which returns other numbers: "
@@ -176,11 +174,16 @@ def evaluate_line(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
       recipe: The task's JSON.
       changes: Values by parameter that differ from the default design's.
     """
-    words = ["archgym", "evaluate", *task_words(recipe)]
+    return command_line("archgym", "evaluate", *task_words(recipe), *set_words(changes))
+
+
+def set_words(changes: Mapping[str, Any]) -> list[str]:
+    """Return the options `--set` of values by parameter."""
+    words = []
     for parameter, setting in changes.items():
         text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
         words += ["--set", f"{parameter}={text}"]
-    return command_line(*words)
+    return words
 
 
 def search_options(header: Header) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.capabilities import never_compared
+from archgym.evaluation.metrics import STANDARD_ERROR, MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.restriction import split_space
+from archgym.evaluation.restriction import bare, split_space
 from archgym.evaluation.simulator import (
     derived_values,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
@@ -173,6 +173,8 @@ class Decision:
     """Terms of the objective."""
     not_known: tuple[str, ...] = ()
     """Metrics of the objective whose error is not known, so that they count as exact."""
+    repeated: tuple[str, ...] = ()
+    """Metrics of the objective that are means of several runs, whose standard error counts."""
 
     @property
     def best(self) -> Candidate:
@@ -186,7 +188,7 @@ class Decision:
 
     @cached_property
     def alternatives(self) -> tuple[Candidate, ...]:
-        """Smallest set of designs that holds the best one with 90 %, the most likely first.
+        """Fewest designs that include the best one with probability 90 %, likeliest first.
 
         One of designs that are equal in all that counts stands for them.
         """
@@ -345,7 +347,10 @@ class Decision:
             if missing:
                 found.append(f"No measurement has {', '.join(missing)}: its error is the prior's.")
         found += [line + "." for line in self.calibration.notes]
-        if not self.quantities:
+        if self.repeated:
+            runs = f"The standard error of its runs counts for {' and '.join(self.repeated)}."
+            found = [*(found if self.quantities else found[1:]), runs]
+        elif not self.quantities:
             found.append("No metric of the objective has a modelled error: all count as exact.")
         if origin == "chosen" and len(self.quantities) > 1:
             texts = ", ".join(self.calibration.prior.quantities[q] for q in self.quantities)
@@ -429,6 +434,7 @@ class Decision:
             "best": self.best.to_json(),
             "alternatives": [candidate.to_json() for candidate in self.alternatives],
             "without_error": list(self.not_known),
+            "with_standard_error": list(self.repeated),
             "front": [candidate.to_json() for candidate in self.front],
             "beats_second": self.beats(0, 1) if len(self.candidates) > 1 else None,
             "settled": self.is_settled,
@@ -504,10 +510,12 @@ def _source(
     name, space_name, version = recipe["simulator"], recipe["space_name"], recipe["version"]
     if name in simulator_names():
         with suppress(ArchGymError):
-            known = recorded_options(name, version, options)
-            made = make_simulator(simulator_class(name), space_name, recipe["fidelity"], known).bare
+            kind = simulator_class(name)
+            made = bare(make_simulator(kind, space_name, recipe["fidelity"], options))
             workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
-            reason = next(filter(None, map(made.not_compared, workloads)), "")
+            reason = next(
+                filter(None, (never_compared(made, workload) for workload in workloads)), ""
+            )
             known = recipe.get("files", {})
             source = Declaration(name, version, made.space, made.metrics, made.options, known)
             return source, [facts_of(made, workload) for workload in workloads], reason
@@ -540,6 +548,7 @@ class _Problem:
       objective: The task's, with limits on metrics themselves.
       n_feasible: Feasible designs of the study.
       limits: Least and largest error that bounds of metrics allow, (n * w, n_quantities) each.
+      scatter: (n, w, n_columns), standard errors of metrics that are means of several runs, else 0.
     """
 
     rows: np.ndarray
@@ -552,6 +561,7 @@ class _Problem:
     objective: Objective
     n_feasible: int
     limits: tuple[np.ndarray, np.ndarray]
+    scatter: np.ndarray
 
     @classmethod
     def of(
@@ -582,6 +592,10 @@ class _Problem:
         recorded = [replace(s, formula=None) if s.name in own else s for s in recorded]
         specs = _needed(objective, recorded)
         parts = calibration.errors(specs)
+        if calibration.prior.origin == "chosen" and not calibration.n_runs:
+            # Several runs of each design say more of the error than a guess.
+            known = {spec.name for spec in log.metrics}
+            parts = {c: e for c, e in parts.items() if specs[c].name + STANDARD_ERROR not in known}
         quantities = tuple(np.flatnonzero(np.any([*parts.values()], axis=0)).tolist())
         sides = len(log.workloads) * max(len(quantities), 1)
         n = min(_MOST_DESIGNS, max(2, _MOST_SIDES // sides))
@@ -617,16 +631,20 @@ class _Problem:
             objective,
             n_feasible,
             (low, high),
+            np.append(values, np.zeros((*values.shape[:2], 1)), axis=2)[
+                :, :, [places.get(s.name + STANDARD_ERROR, -1) for s in specs]
+            ],
         )
 
     def rewards(
-        self, errors: np.ndarray, weights: np.ndarray
+        self, errors: np.ndarray, weights: np.ndarray, rng: np.random.Generator | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return metrics and rewards without limits, of draws of errors, and chances of the front.
 
         Args:
           errors: (n_draws, n * w, n_quantities).
           weights: (w,), of the workloads.
+          rng: Generator of the scatter of means of several runs; None for the means themselves.
         """
         n_draws, (n, w, n_columns) = len(errors), self.values.shape
         values = np.tile(self.values, (n_draws, 1, 1, 1))
@@ -634,6 +652,10 @@ class _Problem:
         for column, parts in self.parts.items():
             errors_of = shaped @ parts
             values[..., column] = corrected(values[..., column], errors_of, self.specs[column])
+        if rng is not None and self.scatter.any():
+            drawn = values + self.scatter * rng.standard_normal(values.shape)
+            lowest = [-np.inf if spec.signed else 0.0 for spec in self.specs]
+            values = np.maximum(drawn, lowest)
         simulated = [column for column, spec in enumerate(self.specs) if spec.formula is None]
         flat = derived_values(values.reshape(-1, n_columns)[:, simulated], self.specs)
         flat = flat.reshape(-1, w, n_columns)
@@ -693,8 +715,9 @@ def _decision(
     seed: int,
 ) -> Decision:
     weights, n = log.weights, len(problem.rows)
-    errors = posterior.draws(_DRAWS, np.random.default_rng(seed))
-    values, reward, on_front = problem.rewards(errors, weights)
+    rng = np.random.default_rng(seed)
+    errors = posterior.draws(_DRAWS, rng)
+    values, reward, on_front = problem.rewards(errors, weights, rng)
     likely_values, likely, likely_front = problem.rewards(posterior.mean[None], weights)
     missed = {
         str(limit): limit.violation(values[..., column], spec.resolution).max(axis=2)
@@ -769,7 +792,14 @@ def _decision(
         tuple(
             spec.name
             for column, spec in enumerate(problem.specs)
-            if column not in problem.parts and may_be_wrong(spec, problem.values[..., column])
+            if column not in problem.parts
+            and not problem.scatter[..., column].any()
+            and may_be_wrong(spec, problem.values[..., column])
+        ),
+        tuple(
+            spec.name
+            for column, spec in enumerate(problem.specs)
+            if problem.scatter[..., column].any()
         ),
     )
 

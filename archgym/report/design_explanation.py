@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import Bottleneck, bottlenecks_of, breakdown_of
 from archgym.evaluation.function import is_of_function
-from archgym.evaluation.simulator import Bottleneck
 from archgym.evaluation.task import Task
 from archgym.files.remote import command_line
 from archgym.report.explain import (
@@ -125,7 +125,7 @@ def explain_design(
     """
     found = explain(task, indices, progress)
     if error_percent is None:
-        stated = task.simulator.accuracy_percent
+        stated = task.simulator.spec.accuracy_percent
         error_percent = stated.get(task.simulator.fidelity, ASSUMED_ERROR_PERCENT)
     return DesignExplanation(
         found,
@@ -139,7 +139,7 @@ def _parts(task: Task, indices: np.ndarray) -> tuple[tuple[str, str, Mapping[str
     found = [
         (weighted.workload.name, metric, values)
         for weighted in task.workloads
-        for metric, values in task.simulator.breakdown(indices, weighted.workload).items()
+        for metric, values in breakdown_of(task.simulator, indices, weighted.workload).items()
     ]
     # A metric that depends on no workload is stated once.
     return tuple(each for i, each in enumerate(found) if each[1:] not in [f[1:] for f in found[:i]])
@@ -149,7 +149,7 @@ def _bottlenecks(task: Task, indices: np.ndarray) -> tuple[tuple[str, Bottleneck
     found = [
         (weighted.workload.name, each)
         for weighted in task.workloads
-        for each in task.simulator.bottlenecks(indices, weighted.workload)
+        for each in bottlenecks_of(task.simulator, indices, weighted.workload)
     ]
     return tuple(sorted(found, key=lambda pair: (pair[0], pair[1].metric, -pair[1].share)))
 

@@ -12,6 +12,7 @@ from archgym.evaluation.executor import Executor
 from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.metrics import growth
+from archgym.evaluation.restriction import held_values, unrestricted
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.report.evidence import TaskEvidence
@@ -27,7 +28,7 @@ _LEAST = 4_000
 _TREES = 64
 # chosen: so few designs to a leaf follow an exact simulator and still smooth over single ones.
 _LEAF = 3
-# chosen: parameters with more values are judged in so many equal parts of their range.
+# chosen: parameters with more values are judged in this many equal parts of their range.
 _MAX_VALUES = 32
 # chosen: pairs among more parameters would take longer than the forest.
 _MAX_KNOBS = 24
@@ -267,6 +268,8 @@ _CHANCE = 0.05
 _PERMUTATIONS = 99
 # chosen: a permutation test of more designs takes longer and finds no more.
 _MAX_DESIGNS = 4000
+# chosen: failures of other kinds are in the JSON of `show` and in data frames.
+_MOST_FAILURES = 5
 # chosen: nothing better in so large a last part of a run.
 _PLATEAU = 0.5
 # chosen: fewer designs say little about a parameter.
@@ -297,7 +300,7 @@ def health(task: TaskEvidence, shares: Importance | None) -> Iterator[tuple[str,
     yield "infeasible share", text + (f"; the simulator broke on {failed:,}" if failed else "")
     yield "early plateau", _plateau(task)
     for run in task.runs:
-        for problem in dict.fromkeys((run.problem, run.damage)):
+        for problem in dict.fromkeys((run.problem, run.damage, *run.failures[:_MOST_FAILURES])):
             if problem is not None:
                 yield f"run {run.label}, seed {run.seed}", " ".join(problem.split())
 
@@ -418,7 +421,7 @@ def range_ends(task: Task, log: StudyLog, executor: Executor | None = None) -> l
       executor: Evaluates them; by default one after the other.
     """
     best = log.best()
-    if best is None or isinstance(task.simulator.unrestricted, _SLOW):
+    if best is None or isinstance(unrestricted(task.simulator), _SLOW):
         return []
     design = task.space.canonical(task.space.indices_of(best.design)[None, :])[0]
     active = task.space.active(design[None, :])[0]
@@ -457,12 +460,12 @@ def _end_text(task: Task, design: np.ndarray, place: int) -> str:
     parameter = task.space.parameters[place]
     value = parameter.value(int(design[place]))
     text = f"`{parameter.name}` is at the end of its range, {value}"
-    widest = task.simulator.unrestricted.space.parameter(parameter.name).widened()
+    widest = unrestricted(task.simulator).space.parameter(parameter.name).widened()
     first, last = widest.value(0), widest.value(widest.size - 1)
     end = first if design[place] == 0 else last
     if value == end:
         return f"{text}, where the space ends"
-    if parameter.name in getattr(task.simulator, "held", ()):
+    if parameter.name in held_values(task.simulator):
         # A limit of the user's own, such as what his board has.
         return f"{text}, which this task sets; the model holds up to {end}"
     return f"{text}; --values {parameter.name}={first}..{last} searches further"

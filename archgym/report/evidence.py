@@ -90,6 +90,8 @@ class RunEvidence:
     is_draw: bool = False
     """True for one of many settings of its agent, which reports do not compare."""
     options: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    """Evaluations that failed, in words, those alike together."""
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -102,14 +104,14 @@ class RunEvidence:
         return undominated(self.terms)
 
     def at(self, budget: int) -> float:
-        """Return best reward after so many evaluations; NaN where the run has not come there."""
+        """Return the best reward after `n` evaluations; NaN where the run has not come there."""
         n = len(self.reward)
         if not n or (n < budget and self.status != "finished"):
             return math.nan
         return float(self.curve[min(n, budget) - 1])
 
     def best_row(self, budget: int) -> int | None:
-        """Return the first of the best among so many evaluations; None if nothing was built."""
+        """Return the first best of the first `n` evaluations; None if nothing was built."""
         row = int(np.argmax(self.reward[:budget])) if len(self.reward) else 0
         return row if len(self.reward) and np.isfinite(self.reward[row]) else None
 
@@ -148,7 +150,7 @@ class TaskEvidence:
         return tuple(dict.fromkeys(run.label for run in self.runs if not run.is_draw))
 
     def of(self, label: str) -> list[RunEvidence]:
-        """Run of an agent that have begun."""
+        """Return the runs of an agent that have begun."""
         return [run for run in self.runs if run.label == label and len(run.reward)]
 
     @cached_property
@@ -362,6 +364,7 @@ def _run(
         log.damage_report(),
         () if best is None else tuple(log.missed(best)),
         options=search_options(log.header),
+        failures=tuple(map(str, log.failures())),
     )
 
 

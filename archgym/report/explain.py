@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError, sentence
+from archgym.evaluation.capabilities import results_without
 from archgym.evaluation.executor import joined
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FEASIBLE
@@ -202,7 +203,7 @@ def _neighbours(
     if 0 in evaluation.failures:
         raise SimulatorError(evaluation.failures[0])
     if (evaluation.reason[0] != FEASIBLE).any():
-        why = task.simulator.reasons[int(evaluation.reason[0][evaluation.reason[0] != 0][0])]
+        why = task.simulator.spec.reasons[int(evaluation.reason[0][evaluation.reason[0] != 0][0])]
         raise InvalidDesignError(
             "A design must be one that can be built to be explained; this one is not: "
             f"{sentence(why)}"
@@ -248,9 +249,9 @@ def _reliefs(
 ) -> list[Relief]:
     """Return the design without each cost of its simulator, where it can be built."""
     found = []
-    for cost, doc in task.simulator.costs.items():
+    for cost, doc in task.simulator.spec.costs.items():
         results = [
-            task.simulator.evaluate_without(cost, design[None, :], weighted.workload)
+            results_without(task.simulator, cost, design[None, :], weighted.workload)
             for weighted in task.workloads
         ]
         if all(result.reason[0] == FEASIBLE for result in results):
@@ -276,7 +277,7 @@ def _reliefs(
 
 
 def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
-    """By metric, the share that it changes by without a cost; sought metrics, and those that count.
+    """Return the share by which each metric changes without a cost.
 
     The metrics of the objective come first, in its order, then those that move most; of these
     none is below 1 %, and each says something else: of percentiles and mean of one thing the first

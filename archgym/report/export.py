@@ -16,11 +16,12 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
+from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import make_simulator
+from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
-    recorded_options,
     simulator_class,
     simulator_names,
 )
@@ -118,7 +119,7 @@ def export_formats(simulator: Simulator) -> dict[str, str]:
     Args:
       simulator: Simulator, table or proxy.
     """
-    return {**_real(simulator).exports, **GENERAL_FORMATS}
+    return {**_real(simulator).spec.exports, **GENERAL_FORMATS}
 
 
 def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> UnknownNameError:
@@ -130,7 +131,7 @@ def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> Unk
       known: Formats that there are.
     """
     real = _real(simulator)
-    option = real.exports_of_options.get(form)
+    option = real.spec.exports_of_options.get(form)
     if option is None:
         return unknown_name(f"format of simulator {real.name!r}", form, known)
     return UnknownNameError(
@@ -167,7 +168,7 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
     if broken:
         raise InvalidDesignError(
             "A design must be feasible to be exported; "
-            f"{sentence(task.simulator.reasons[broken[0]])}"
+            f"{sentence(task.simulator.spec.reasons[broken[0]])}"
         )
     missed = tuple(task.missed(evaluation.values[0]))
     files: Mapping[str, str]
@@ -182,13 +183,12 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
 
 def _real(simulator: Simulator) -> Simulator:
     """Return the simulator in whose place a table or proxy answers."""
-    source = simulator.unrestricted
+    source = unrestricted(simulator)
     if not isinstance(source, StandIn):
         return simulator
     said = source.declaration
     space = said.space_name if source is simulator else simulator.space.name
     options = {name: value for name, value in said.options.items() if name != "proxy"}
-    options = recorded_options(said.simulator, said.version, options)
     kind = simulator_class(said.simulator)
     return make_simulator(kind, space, said.fidelity, options)
 
@@ -199,8 +199,8 @@ def _of_tool(simulator: Simulator, task: Task, indices: np.ndarray, form: str) -
         workload = weighted.workload
         if simulator is not task.simulator:
             workload = simulator.workload(weighted.source)
-        files = dict(simulator.export(form, indices, workload))
-        if form in simulator.unrestricted.partial_exports:
+        files = dict(exported(simulator, form, indices, workload))
+        if form in unrestricted(simulator).spec.partial_exports:
             files = _with_left_out(files, left_out(simulator, form, indices, workload))
         by_workload[workload.name] = files
     first = next(iter(by_workload.values()))
@@ -227,10 +227,10 @@ def left_out(
       indices: (n_parameters,), a canonical design that the format can express.
       workload: One that the simulator made.
     """
-    space = simulator.unrestricted.space
+    space = unrestricted(simulator).space
     design = simulator.space.design_at(indices)
     start = space.canonical(space.indices_of(design)[None, :])[0]
-    files = _without_notes(simulator.unrestricted.export(form, start, workload))
+    files = _without_notes(exported(unrestricted(simulator), form, start, workload))
     found = {}
     for place in np.flatnonzero(space.active(start[None, :])[0]):
         parameter = space.parameters[place]
@@ -241,7 +241,7 @@ def left_out(
         differ = []
         for other in others[space.feasible(others)]:
             try:
-                texts = _without_notes(simulator.unrestricted.export(form, other, workload))
+                texts = _without_notes(exported(unrestricted(simulator), form, other, workload))
             except InvalidDesignError:
                 continue
             differ.append(texts != files)

@@ -31,6 +31,7 @@ from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvide
 from archgym.report.quantities import Cell, Table
 from archgym.report.verdict import DEFAULT_ZERO, Protocol, is_random_zero, shared_tasks, verdict
 from archgym.runtime.progress import StageProgress
+from archgym.spaces.display import cell
 from archgym.sweep.results import log_spaced
 
 SURE_P = 0.05
@@ -39,7 +40,7 @@ REPORT_MARK = '{\n "protocol": {'
 """First bytes of a report's JSON, by which a later report knows that it may replace the file."""
 SCORES_MARK = "agent,runs,IQM score"
 """First bytes of a report's scores.csv."""
-# chosen: profiles look smooth with so many.
+# chosen: this many points make smooth profiles.
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 
 
@@ -314,7 +315,7 @@ def _budgets(task: TaskEvidence, protocol: Protocol) -> Table:
         missing = [None] * (len(budgets) - len(fitting))
         rows.append(("random search, exact mean", None, *means, *missing))
     columns = ("agent", "runs", *(f"{budget:,}" for budget in budgets))
-    note = "Median over the runs of the best reward so far, after so many evaluations."
+    note = "Median over the runs of the best reward so far, after a number of evaluations."
     title = "Best reward at budgets"
     return Table(f"budgets {task.label}", title, columns, tuple(rows), note, 4)
 
@@ -379,7 +380,7 @@ def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:
 
 
 def random_means(task: TaskEvidence) -> dict[str, tuple[float, int]]:
-    """By metric that is minimised or maximised, its mean over random designs, and their number.
+    """Return the mean over random designs of each metric with a goal, and their number.
 
     Over all designs that can be built where there is a table, else over the evaluations of runs of
     agent `random`; empty without either.
@@ -435,8 +436,8 @@ def write_csv(findings: Findings, folder: Path) -> list[Path]:
     for table in findings.tables:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows([["" if c is None else c for c in row] for row in table.rows])
+        writer.writerow(map(cell, table.columns))
+        writer.writerows([["" if c is None else cell(c) for c in row] for row in table.rows])
         path = folder / (re.sub(r"[^A-Za-z0-9_-]+", "-", table.name) + ".csv")
         write_atomic(path, text.getvalue())
         paths.append(path)

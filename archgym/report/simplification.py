@@ -375,7 +375,7 @@ def simplify(
       SimulatorError: The simulator failed on a design.
     """
     if error_percent is None:
-        stated = task.simulator.accuracy_percent
+        stated = task.simulator.spec.accuracy_percent
         error_percent = stated.get(task.simulator.fidelity, ASSUMED_ERROR_PERCENT)
     if not 0.0 <= error_percent <= 100.0:
         raise InvalidArgumentError(f"`error_percent` must be from 0 to 100; got {error_percent!r}.")

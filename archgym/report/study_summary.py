@@ -317,6 +317,7 @@ class StudySummary:
             "budget": header.budget,
             "max_asks": header.ask_limit,
             **log.counts(),
+            "failures": [vars(each) for each in log.failures()],
             "segments": [vars(segment) for segment in self.segments],
             "damage": [str(damage) for damage in log.damage],
             "missing": [list(gap) for gap in log.gaps],

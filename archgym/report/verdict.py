@@ -76,14 +76,14 @@ def is_random_zero(scale: Mapping[str, Any]) -> bool:
 def shared_tasks(
     found: Mapping[str, tuple[np.ndarray, ...]], a: str, b: str
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Score of two agents on the tasks on which both have some."""
+    """Return the scores of two agents on the tasks on which both have scores."""
     pairs = [(x, y) for x, y in zip(found[a], found[b], strict=True) if len(x) and len(y)]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
-# chosen: so many lines do not bury the verdict.
+# chosen: this many lines do not bury the verdict.
 _SHOWN_DAMAGED = 10
-# chosen: so many agents show what is wrong.
+# chosen: this many agents show what is wrong.
 _SHOWN_SEEDS = 4
 
 

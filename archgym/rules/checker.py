@@ -334,8 +334,10 @@ class Checker:
             is_constant = type(self._constants.get(node.id)) is int and node.id not in tuned
             if node.id not in known and not is_constant:
                 self._refuse(node, f"bounds of loops must be static; `{node.id[:40]}` is not")
-        elif type(number_of(node)) is not int:
-            self._refuse(node, "bounds of loops must be whole numbers or constants")
+        else:
+            self._expression(node)
+            if type(number_of(node)) is not int:
+                self._refuse(node, "bounds of loops must be whole numbers or constants")
 
     def _target(self, node: ast.expr, is_read: bool = False) -> None:
         if isinstance(node, ast.Name):

@@ -79,6 +79,12 @@ class RuleSource:
         }
 
     @property
+    def longest(self) -> ast.FunctionDef:
+        """Hook with the most loops."""
+        loops = {n: sum(isinstance(e, ast.For) for e in ast.walk(h)) for n, h in self.hooks.items()}
+        return self.hooks[max(loops, key=lambda name: loops[name])]
+
+    @property
     def integers(self) -> dict[str, int]:
         """Constants that loops may run to."""
         return {n: v for n, v in self.constants.items() if isinstance(v, int)}

@@ -23,6 +23,7 @@ from archgym.errors import BudgetExhausted, FileFormatError, InvalidArgumentErro
 from archgym.files.json_types import typed
 from archgym.files.lease import Lease
 from archgym.files.storage import (
+    is_there,
     make_folder,
     open_member,
     open_own,
@@ -167,6 +168,10 @@ class RuleLog(Closing):
             place = _place(trace, root)
             known_domain(domain).open_case(place, _placed(header.options, root))
         made = cls(make_folder(path), header, root)
+        # Only with the lease is it known that nobody else has just begun a log here.
+        if is_there(path / HEADER_NAME):
+            made.close()
+            raise InvalidArgumentError(f"{path} is in use. Choose another folder.")
         write_atomic(path / HEADER_NAME, msgspec.json.encode(header) + b"\n")
         return made
 

@@ -85,7 +85,8 @@ class RuleRunner(Closing):
           SimulatorError: The process cannot be started.
         """
         try:
-            self._start(check_rule(text).domain)
+            source = check_rule(text)
+            self._start(source.domain)
         except (FileFormatError, UnknownNameError) as error:
             return {"problem": " ".join(str(error).split())}
         assert self._connection is not None
@@ -93,9 +94,12 @@ class RuleRunner(Closing):
             self._connection.send((text, dict(case), dict(tuned or {})))
             if not self._connection.poll(self._seconds):
                 self.close()
-                return {"problem": f"the policy took longer than {self._seconds:g} s"}
+                return {
+                    "problem": f"the policy took longer than {self._seconds:g} s; its longest hook "
+                    f"begins in line {source.longest.lineno}"
+                }
             answer = json.loads(self._connection.recv_bytes(_MAX_ANSWER_BYTES))
-        except (EOFError, OSError, ValueError):
+        except (EOFError, OSError, ValueError, RecursionError):
             code = None if self._process is None else self._process.exitcode
             self.close()
             return {"problem": f"the policy ended its process (exit code {code})"}

@@ -26,7 +26,7 @@ _EXTRAS: Final = {
     "marl": "PettingZoo, RLlib and multi-agent PPO",
     "cluster": "sweeps on Ray clusters",
     "evolution": "agents of pymoo",
-    "data": "datasets for Minari and Croissant, proxies as ONNX",
+    "data": "datasets for Minari and Croissant",
     "remote": "datasets, tables and exports at URLs (S3)",
     "hub": "datasets on the Hugging Face hub",
     "onnx": "networks from ONNX files",

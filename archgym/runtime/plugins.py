@@ -98,10 +98,10 @@ def _load_point(group: str, point: EntryPoint, interface: type[Any]) -> type[Any
             "uninstall its package."
         )
     # A study records the class's name, by which it is resumed.
-    own: Any = getattr(loaded, "name", None)
+    own: Any = loaded.spec.name if hasattr(loaded, "spec") else getattr(loaded, "name", None)
     if own != point.name:
         raise InvalidArgumentError(
-            f"{what} must be named as its class is; `name` of {point.value!r} is {own!r}. Give "
+            f"{what} must be named as its class is; the name of {point.value!r} is {own!r}. Give "
             "both the same name."
         )
     return loaded

@@ -88,7 +88,7 @@ def hurry_shutdown() -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Process that this one has started; none where the system does not tell."""
+    """Return the child processes of a process; an empty list where the system hides them."""
     found: list[int] = []
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):

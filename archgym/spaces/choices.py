@@ -98,7 +98,7 @@ class Choices:
         return self.space.masks([int(index) for index in prefix])
 
     def marginal_masks(self) -> list[np.ndarray]:
-        """For each choice, whether each option occurs in a feasible design, where one can tell."""
+        """Return, for each choice, whether each option occurs in a feasible design, where known."""
         if int(self.space.sizes.max()) > _MASK_LIMIT:
             return [np.ones(int(size), dtype=bool) for size in self.sizes]
         masks = self.space.marginal_masks()

@@ -322,7 +322,7 @@ class Component:
         return np.asarray(rest.reshape(size, -1).any(axis=1))
 
     def marginal(self, place: int) -> np.ndarray:
-        """True if each value of the parameter at `place` occurs in a feasible combination."""
+        """Return, for each value of a parameter, whether it occurs in a feasible combination."""
         if self._core is not None and place in self._core.places:
             flags = np.moveaxis(self._core.feasible, self._core.places.index(place), 0)
             return np.asarray(flags.reshape(self.sizes[place], -1).any(axis=1))
@@ -335,7 +335,7 @@ class Component:
     # that the design's active parameters have together.
 
     def _logs(self, rules: Rules, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Canonical forms of what is feasible, (m, k), and logarithms of those numbers, (m,)."""
+        """Return the feasible canonical forms, (m, k), and the logarithms of their counts, (m,)."""
         canonical, active, feasible = rules.resolve(drawn)
         logs: np.ndarray = active[feasible] @ np.log(np.array(self.sizes, dtype=np.float64))
         return canonical[feasible], logs

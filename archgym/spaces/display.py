@@ -3,12 +3,24 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import islice
+from typing import Any
 
 # chosen: a screen of a terminal; what is longer hides the cell that printed it.
 _MAX_TEXT = 1000
 # chosen: two screens of a notebook.
 _MAX_ROWS = 60
 _MAX_CELL = 200
+
+
+def cell(value: Any) -> Any:
+    """Return a value as a cell of a CSV file that no spreadsheet takes for a formula.
+
+    >>> cell("=1+1"), cell((4, 2)), cell(-1.5)
+    ("'=1+1", '4 2', -1.5)
+    """
+    if isinstance(value, tuple):
+        return " ".join(str(part) for part in value)
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def shortened(parts: Iterable[str], opening: str, closing: str = ")") -> str:

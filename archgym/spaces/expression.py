@@ -159,7 +159,7 @@ class Expression:
                 return [self.operation, *(operand.to_json() for operand in self.operands)]
 
     def is_in(self, *values: Scalar) -> "Expression":
-        """True where the value is one of `values`."""
+        """Return an expression that is true where the value is one of `values`."""
         return Expression("in", (self, tuple(values)))
 
     def _with(self, operation: str, other: "Expression | Scalar") -> "Expression":

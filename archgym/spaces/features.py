@@ -52,7 +52,7 @@ class Coordinates:
         return np.stack(columns, axis=1) if columns else np.zeros((len(indices), 0), np.int64)
 
     def indices(self, digits: np.ndarray) -> np.ndarray:
-        """Designs, (n, n_parameters) indices, of coordinates; what `digits` gives, undone."""
+        """Return designs, (n, n_parameters) indices, of coordinates: the inverse of `digits`."""
         indices = np.zeros((len(digits), self._space.n_parameters), dtype=np.int64)
         column = 0
         for place, radices in enumerate(self._radices):

@@ -742,7 +742,7 @@ class DesignSpace:
         return component.allowed(known)
 
     def marginal_masks(self) -> list[np.ndarray]:
-        """For each parameter, whether each of its values occurs in a feasible design."""
+        """Return, for each parameter, whether each of its values occurs in a feasible design."""
         return [
             self._component_of[place].marginal(self._component_of[place].positions.index(place))
             for place in range(self.n_parameters)

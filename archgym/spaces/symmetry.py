@@ -193,7 +193,7 @@ class Resolution:
         self._active = np.concatenate([nothing.astype(bool), *(column.active for column in listed)])
 
     def resolve(self, indices: np.ndarray) -> np.ndarray:
-        """Canonical forms, (n, n_parameters) int64; parameters that are not looked up as given."""
+        """Return canonical forms, (n, n_parameters) int64; other parameters stay as given."""
         canonical = indices.astype(np.int64, copy=True)
         if self._columns:
             numbers = self._numbers(canonical)
@@ -203,7 +203,7 @@ class Resolution:
         return canonical
 
     def active(self, indices: np.ndarray) -> np.ndarray:
-        """True if each parameter means something, (n, n_parameters) bool; true where unknown."""
+        """Return True for active parameters, (n, n_parameters) bool; True where unknown."""
         active = np.ones(indices.shape, dtype=bool)
         if self._columns:
             numbers = self._numbers(indices)
@@ -216,7 +216,7 @@ class Resolution:
         return np.asarray((indices.astype(np.float64) @ self._strides).astype(np.int64))
 
     def violations(self, indices: np.ndarray) -> np.ndarray:
-        """First constraint of those looked up that each design breaks, (n,) int64; -1 for none."""
+        """Return the first tabulated constraint that each design breaks, (n,); -1 for none."""
         first = np.full(len(indices), -1, dtype=np.int64)
         if not self._broken:
             return first

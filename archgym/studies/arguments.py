@@ -39,13 +39,14 @@ def study_task(folder: Path, header: Header, given: Task | None) -> Task:
                 f"{error} If the simulator is your own, pass the study's `task`."
             ) from None
     require_task(given)
+    given = given.as_recorded(header.task)
     if given.digest != header.task["digest"]:
         raise InvalidArgumentError(
             f"`task` must be the one that {folder} records, {header.task['id']!r} with digest "
             f"{header.task['digest'][:12]}; got {given.id!r} with digest {given.digest[:12]}. "
             "Use that one, or start a new study."
         )
-    return given.as_recorded(header.task["metrics"])
+    return given
 
 
 def _function_text(folder: Path, header: Header) -> str:

@@ -358,7 +358,7 @@ def told_evaluation(
         return failed_evaluation(task, str(failure))
     one = empty_evaluation(task, 1)
     if infeasible is not None:
-        reasons = task.simulator.reasons
+        reasons = task.simulator.spec.reasons
         if not reasons[1:]:
             raise InvalidArgumentError(
                 f"`infeasible` must be one of the `reasons` of simulator {task.simulator.name!r}, "

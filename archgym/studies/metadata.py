@@ -91,12 +91,8 @@ def _has_content(path: Path) -> bool:
         return bool(handle.read(1))
 
 
-FORMAT = 2
-"""Newest format, of studies with start designs, earlier studies or rules to stop.
-
-Other studies are written in format 1. Format 0, of ArchGym 0.1.0, has no number.
-"""
-_PLAIN_FORMAT = 1
+FORMAT = 3
+"""Format of studies. Those of ArchGym 0.x have smaller numbers or none, and are not read."""
 
 # chosen: a space with a thousand parameters takes a tenth of it.
 _MAX_BYTES = 64 * 2**20
@@ -105,8 +101,6 @@ _RESTORE = "Restore it from a copy, or start the study again in a new folder"
 # chosen: what can change an agent's asks or a simulator's numbers.
 _PACKAGES = ("numpy", "numba", "scipy", "optuna", "scikit-learn", "pymoo", "smac", "torch", "ray")
 _RL_PACKAGES = ("stable-baselines3", "sb3-contrib", "gymnasium")
-
-_NEW_MEMBERS = ("start", "warm_start", "prior_digest", "patience", "stop_at")
 
 StudyKind = Literal["search", "log", "merged"]
 
@@ -203,12 +197,7 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises:
           StorageError: It cannot be written.
         """
-        members = msgspec.to_builtins(self)
-        unused = [name for name in _NEW_MEMBERS if members[name] is None]
-        number = _PLAIN_FORMAT if len(unused) == len(_NEW_MEMBERS) else FORMAT
-        for name in unused:
-            del members[name]
-        data = {"format": number, **members}
+        data = {"format": FORMAT, **msgspec.to_builtins(self)}
         data["crc"] = _checksum(data)
         write_atomic(folder / STUDY_NAME, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
@@ -274,6 +263,11 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def with_rules(self, patience: int | None, stop_at: str | None) -> "Header":
         """Return the header of the same study with other rules to stop."""
         return replace(self, patience=patience, stop_at=stop_at)
+
+    def with_hyperparameters(self, chosen: Mapping[str, Any]) -> "Header":
+        """Return the header of a study that has not begun with other hyperparameters."""
+        segment = replace(self.segments[-1], hyperparameters=chosen)
+        return replace(self, hyperparameters=chosen, segments=(segment,))
 
     def with_segment(self, first_seq: int, seed: int | None) -> "Header":
         """Return the header with a further segment by the same agent."""
@@ -417,12 +411,13 @@ def read_header(folder: Path) -> Header:
 def _check_format(path: Path, number: Any) -> None:
     if type(number) is not int or not 0 <= number <= 2**31:
         raise FileFormatError(path, None, f"{_WRITTEN}; `format` is not a number of one", _RESTORE)
-    if number > FORMAT:
+    if number != FORMAT:
+        wrote = "a newer version" if number > FORMAT else "ArchGym 0.x"
         raise FileFormatError(
             path,
             None,
-            f"has format {number}; ArchGym {__version__} reads formats up to {FORMAT}",
-            "Open it with the newer version of ArchGym that wrote it, or update this one",
+            f"has format {number}, which {wrote} wrote; ArchGym {__version__} reads {FORMAT}",
+            "Open it with that version, or start the study again in a new folder",
         )
 
 
@@ -432,7 +427,7 @@ def _checked(path: Path, data: dict[str, Any]) -> Header:
         typed(header.task, TaskMembers, "task")
         header.metrics()
         header.shape(header.space())
-        _check_new_members(header)
+        _check_limits(header)
     except (ArchGymError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(
             path,
@@ -443,7 +438,7 @@ def _checked(path: Path, data: dict[str, Any]) -> Header:
     return header
 
 
-def _check_new_members(header: Header) -> None:
+def _check_limits(header: Header) -> None:
     """Refuse start designs outside the space, and rules to stop that cannot be read."""
     if header.start is not None:
         if len({len(design) for design in header.start}) != 1:

@@ -88,7 +88,7 @@ def portfolio(
 
     Args:
       studies: At least two studies over the same space, of different workloads.
-      size: Number of designs, less where there are not so many.
+      size: Number of designs, or fewer if there are fewer.
       per_study: Best designs of each study that are considered.
       weights: Weight of each study, such as the similarity of its workload; equal by default.
       tasks: Task of each study, needed only where its simulator is not a registered one.
@@ -304,7 +304,7 @@ def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[s
     found = sorted(found, key=lambda each: each[:2])[:_MOST_STUDIES]
     rows = np.concatenate([best for *_, best in found])
     n_runs = sum(len(log.workloads) for _, _, log, _ in found) * (len(rows) + 1)
-    is_quick = task.simulator.evaluation_s <= min(_QUICK_S, _MOST_S / n_runs)
+    is_quick = task.simulator.spec.evaluation_s <= min(_QUICK_S, _MOST_S / n_runs)
     known = [(d, _rewards_on(task, log, rows)) for d, _, log, _ in found] if is_quick else []
     rewards = {n: reward for n, (_, reward) in enumerate(known) if reward is not None}
     if len(rewards) > 1:

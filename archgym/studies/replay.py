@@ -1,5 +1,6 @@
 """Handling of each ask of a study: known, repeated or new; compared, evaluated, journaled."""
 
+import ctypes
 import json
 import logging
 import queue
@@ -85,9 +86,7 @@ class Recorder:
         self._is_disordered = False
         self._chunk = 1
         self._noted_at = 0.0
-        self.deadline: float | None = None
-        """Monotonic time after which no design is evaluated [s]."""
-        self._is_late = False
+        self.limit_time(None)
         self.on_new: Callable[[Trials], None] | None = None
         """Called with the evaluations of each part that no earlier process made."""
         self._n_expected = 0
@@ -103,6 +102,12 @@ class Recorder:
             if self._jobs is not None:
                 self._jobs.put(None)
             self._jobs = None
+
+    def limit_time(self, seconds: float | None) -> None:
+        """Evaluate no design after a time [s] from now; None for no limit."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._is_late = False
+        self._has_told = False
 
     def follow(self, header: Header) -> None:
         """Take a header with other limits."""
@@ -263,8 +268,8 @@ class Recorder:
         keys = self._ledger.keys(indices)
         targets: list[int] = []
         while len(targets) < len(indices):
-            if self.deadline is not None and self.asks not in self._ledger:
-                self._is_late = time.monotonic() > self.deadline
+            if self._deadline is not None and self.asks not in self._ledger:
+                self._is_late = time.monotonic() > self._deadline
             if self.limit_reached() is not None:
                 raise BudgetExhausted(
                     f"The study has made {self.evaluations} evaluations in {self.asks} asks, "
@@ -357,7 +362,7 @@ class Recorder:
         started = time.perf_counter()
         if len(new):
             asked = fresh.indices[new]
-            result = self._result_of(lambda: executor.evaluate(self._task, asked))
+            result = self._result_of(lambda: executor.evaluate(self._task, asked), executor)
             fresh.values[new] = result.values
             fresh.reason[new] = result.reason
             fresh.reward[new] = result.reward
@@ -367,6 +372,7 @@ class Recorder:
         took_s = time.perf_counter() - started
         if len(new):
             self._adapt(len(new), took_s)
+            self._tell_time(len(new), took_s)
         if errors and not self._ledger.has_errors:
             logger.warning("The simulator broke: %s", next(iter(errors.values())))
         self._append(
@@ -382,13 +388,28 @@ class Recorder:
             took_s,
         )
 
-    def _result_of(self, work: Callable[[], Evaluation]) -> Evaluation:
-        """Return the result of `work`; a signal ends the wait for it.
+    def _tell_time(self, n: int, took_s: float) -> None:
+        """Say once how long an evaluation takes, where those left do not fit into the time."""
+        if self._deadline is None or self._has_told or self.header.budget is None:
+            return
+        each_s, left = took_s / n, self.header.budget - self.evaluations - n
+        if each_s * left > self._deadline - time.monotonic():
+            self._has_told = True
+            logger.warning(
+                "One evaluation takes %.3g s, so that the %d left take %.3g min.%s",
+                each_s, left, each_s * left / 60.0, self._task.simulator.spec.faster(),
+            )  # fmt: skip
+
+    def _result_of(self, work: Callable[[], Evaluation], executor: Executor) -> Evaluation:
+        """Return the result of `work`; a signal, or the end of the time, ends the wait for it.
 
         A kernel in the main thread would delay a signal until it returns, so it runs in a daemon
-        thread, which is abandoned after a signal.
+        thread, which is abandoned then. Programs, processes and Python code are stopped.
+
+        Raises:
+          BudgetExhausted: The time is over.
         """
-        if not self.interruption.is_watching:
+        if not self.interruption.is_watching and self._deadline is None:
             return work()
         results: queue.SimpleQueue[Evaluation | BaseException] = queue.SimpleQueue()
 
@@ -400,11 +421,27 @@ class Recorder:
 
         if self._jobs is None:
             self._jobs = queue.SimpleQueue()
-            threading.Thread(
+            self._thread = threading.Thread(
                 target=_serve, args=(self._jobs,), name="archgym-evaluation", daemon=True
-            ).start()
+            )
+            self._thread.start()
         self._jobs.put(run)
-        result = results.get()
+        started = time.monotonic()
+        left = None if self._deadline is None else max(0.0, self._deadline - started)
+        try:
+            result = results.get(timeout=left)
+        except queue.Empty:
+            self._is_late = True
+            executor.cancel()
+            # Python code that sleeps, and a kernel, stop when they return.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(_AbandonedError)
+            )
+            logger.warning(
+                "The time of this run ended %.3g s after an evaluation began, which was stopped.%s",
+                time.monotonic() - started, self._task.simulator.spec.faster(),
+            )  # fmt: skip
+            raise BudgetExhausted("The time of the run is over.") from None
         if isinstance(result, BaseException):
             raise result
         return result
@@ -535,9 +572,14 @@ class Recorder:
             write_atomic(self._folder / STATE_NAME, json.dumps(self.state, indent=1) + "\n")
 
 
+class _AbandonedError(BaseException):
+    """Exception that stops Python code whose result nobody awaits."""
+
+
 def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
-    while (job := jobs.get()) is not None:
-        job()
+    with suppress(_AbandonedError):
+        while (job := jobs.get()) is not None:
+            job()
 
 
 def _refuse_infinite(records: Records, errors: dict[int, str]) -> None:

@@ -1,6 +1,7 @@
 """A study as its readers see it: records, best design, curve, damage; and its verification."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,22 @@ if TYPE_CHECKING:
 
 
 _STATE_BYTES = 65536
+
+
+@final
+@dataclass(frozen=True)
+class Failures:
+    """Evaluations that failed in the same way."""
+
+    evaluations: tuple[int, ...]
+    """Their numbers, from 1."""
+    error: str
+    """Message of the first: such as exit code and last lines of a program."""
+
+    def __str__(self) -> str:
+        first, n = self.evaluations[0], len(self.evaluations) - 1
+        alike = f" and {n} more like it" if n else ""
+        return f"evaluation {first}{alike} failed: {' '.join(self.error.split())}"
 
 
 @final
@@ -225,6 +242,17 @@ class StudyLog:
         found = violations(self.limits, self.records.values, self.metrics)
         meets: np.ndarray = self.is_feasible & (found == 0)
         return meets
+
+    def failures(self) -> tuple[Failures, ...]:
+        """Return the evaluations that failed, those that differ in numbers alone together."""
+        numbers = np.cumsum(self.is_evaluation)
+        found: dict[str, Failures] = {}
+        for row in np.flatnonzero(self.is_failed & self.is_evaluation).tolist():
+            error = self.records.errors[int(self.records.seq[row])]
+            kind = re.sub(r"'[^']*'|[\d.]+", "", error)
+            known = found.get(kind, Failures((), error))
+            found[kind] = Failures((*known.evaluations, int(numbers[row])), known.error)
+        return tuple(found.values())
 
     @property
     def is_complete(self) -> bool:
@@ -492,9 +520,9 @@ def verify_study(log: StudyLog, task: Task) -> tuple[int, ...]:
     Raises:
       InvalidArgumentError: The task is another one.
     """
+    task = task.as_recorded(log.header.task)
     if task.digest != log.header.task["digest"]:
         raise InvalidArgumentError(f"The task must be that of {log.folder}; got {task.id!r}.")
-    task = task.as_recorded(log.header.task["metrics"])
     rows = np.flatnonzero(log.is_evaluation)
     differing: list[int] = []
     for start in range(0, len(rows), _BATCH):

@@ -3,7 +3,6 @@
 import logging
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -86,6 +85,8 @@ logger = logging.getLogger(__name__)
 
 # chosen: more than anybody reads; each takes some milliseconds of a model.
 _MOST_ADVICE = 100
+# chosen: with more designs in flight, most are proposed without any result.
+_MOST_IN_FLIGHT = 64
 _WRITTEN_NAMES = (
     STUDY_NAME,
     JOURNAL_NAME,
@@ -270,7 +271,12 @@ class Study(Closing):
         cls, folder: Path, task: Task, kind: type[Agent] | None, wanted: Header
     ) -> "Study":
         """Return the study in a folder, opened, if it is the wanted one."""
-        difference = read_header(folder).difference(wanted)
+        recorded, chosen = read_header(folder), wanted.hyperparameters
+        if kind is not None and "batch_size" in kind.suited_names and "batch_size" not in chosen:
+            # The first ask of the study may have set it.
+            kept = {k: v for k, v in recorded.hyperparameters.items() if k == "batch_size"}
+            wanted = wanted.with_hyperparameters({**chosen, **kept})
+        difference = recorded.difference(wanted)
         if difference is not None:
             raise other_study_error(folder, difference)
         study = cls.open(folder, task, kind)
@@ -529,8 +535,9 @@ class Study(Closing):
             the study is interrupted, otherwise it stays the caller's.
           budget: A new budget for the study, at least its evaluations so far.
           progress: Called after each batch.
-          minutes: Wall time after which no further design is evaluated [min]. The study can be
-            continued.
+          minutes: Wall time of the run [min]. At its end programs, processes and Python code that
+            evaluate are stopped, the executor is closed, and a kernel is left to end by itself.
+            The study can be continued.
 
         Raises:
           ReplayError: The agent asks for something else than it did.
@@ -553,9 +560,9 @@ class Study(Closing):
             self.close()
         if self._lease is None:
             self._reattach()
-        if minutes is not None:
-            seconds = 60.0 * check_number("minutes", minutes, 1e-9)
-            self._recorder.deadline = time.monotonic() + seconds
+        self._recorder.limit_time(
+            None if minutes is None else 60.0 * check_number("minutes", minutes, 1e-9)
+        )
         self.extend(budget)
         used = executor if executor is not None else SerialExecutor()
         status = "interrupted"
@@ -587,11 +594,12 @@ class Study(Closing):
     def ask(self, n: int = 1) -> list[Design]:
         """Return designs for a loop outside to evaluate, which `tell` takes the results of.
 
-        An agent has so many designs in flight as its hyperparameter `batch_size` says, so there
-        may be fewer than `n`: `auto` gives out one by default, `genetic` eight. `auto` and `few`
-        replace each that is told in turn, `genetic` waits for the whole batch. There are none
-        where all are given out, or where the study has ended (see `ended`). Designs that were
-        given out and not told are given out again by a study that is opened again.
+        An agent has as many designs in flight as its hyperparameter `batch_size` says, so there
+        may be fewer than `n`. Where `auto` and `few` were created without it, the first ask of the
+        study sets it to `n`, and the study records it. They replace each design that is told in
+        turn; `genetic`, with eight, waits for the whole batch. There are none where all are given
+        out, or where the study has ended (see `ended`). Designs that were given out and not told
+        are given out again by a study that is opened again.
 
         Args:
           n: Largest number of designs.
@@ -604,6 +612,7 @@ class Study(Closing):
         with self._turn:
             if self.ended is not None:
                 return []
+            self._fill_flight(n)
             loop = self._loop()
             designs = loop.ask(n) if loop is not None else []
             if loop is not None and loop.ended is not None:
@@ -724,6 +733,20 @@ class Study(Closing):
             search = PausedSearch(self._primed(self._asking_agent))
             self._asked = AskTell(self._recorder, self.task, search)
         return self._asked
+
+    def _fill_flight(self, n: int) -> None:
+        """Record `n` designs in flight at the first ask, where the user did not choose a number."""
+        header = self._header
+        is_chosen = "batch_size" in header.hyperparameters or self._asked is not None
+        if n == 1 or is_chosen or self._lease is None or self.asks:
+            return
+        if self._agent is not None and "batch_size" in self._agent.suited_names:
+            in_flight = {"batch_size": min(n, _MOST_IN_FLIGHT)}
+            header = header.with_hyperparameters({**header.hyperparameters, **in_flight})
+            header.write(self.folder)
+            # The journal is bound to the hyperparameters, and holds nothing yet.
+            self.close()
+            self._reattach()
 
     def _end_loop(self, ended: Ending) -> None:
         self.ended = ended

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from archgym.errors import check_known
+from archgym.evaluation.restriction import unrestricted
 from archgym.files.yaml_document import Node
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
 
-# chosen: where so many draws in a row are refused or known, the ranges hold no more.
+# chosen: if this many draws in a row are refused or known, the ranges hold no more.
 _MAX_TRIES = 1000
 
 
@@ -215,13 +216,9 @@ class TaskPlan:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
-        from archgym.evaluation.simulator import recorded_options
         from archgym.evaluation.task import Task
-        from archgym.evaluation.task_choices import TaskChoices, revision_of_id, version_of_id
+        from archgym.evaluation.task_choices import TaskChoices
 
-        options = self.options
-        if (version := version_of_id(self.id)) is not None:
-            options = recorded_options(self.simulator, version, options)
         return Task.resolve(
             TaskChoices(
                 simulator=self.simulator,
@@ -231,10 +228,9 @@ class TaskPlan:
                 minimise=self.minimise,
                 maximise=self.maximise,
                 subject_to=self.subject_to,
-                revision=revision_of_id(self.id) if self.id else None,
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
-                options=options,
+                options=self.options,
                 fixed=self.fixed,
                 values=self.values,
                 folder=folder,
@@ -246,7 +242,7 @@ class TaskPlan:
         """Return the plan with everything that it leaves open as the task has it that was made."""
         from archgym.evaluation.stand_in import StandIn
 
-        source = task.simulator.unrestricted
+        source = unrestricted(task.simulator)
         return replace(
             self,
             space=task.space_name,

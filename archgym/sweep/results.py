@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
@@ -18,7 +18,7 @@ from archgym.files.remote import local_copy
 from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.sweep.driver import FullNote, Standings, read_failures
-from archgym.sweep.plan import Run, SweepPlan, TaskPlan
+from archgym.sweep.plan import AgentPlan, Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
 from archgym.sweep.study_run import Curve, Curves, Digest, require_same_study
 
@@ -97,7 +97,7 @@ class AgentSummary:
         return math.inf if math.isinf(pair[1]) else sum(pair) / 2
 
     def mean(self, name: str) -> float:
-        """Mean over the runs of one of asks, distinct, simulator_s and own_s."""
+        """Return the mean over the runs of one of asks, distinct, simulator_s and own_s."""
         known = [value for value in map(attrgetter(name), self._begun) if value is not None]
         return sum(map(float, known)) / len(known) if known else math.nan
 
@@ -172,6 +172,8 @@ class SweepReport:
     plan: SweepPlan
     budgets: tuple[int, ...]
     tasks: tuple[TaskSummary, ...]
+    first_logs: Mapping[str, StudyLog] = field(default_factory=dict)
+    """A study of each task that has one, by the task's label."""
 
     @property
     def runs(self) -> tuple[RunSummary, ...]:
@@ -191,20 +193,54 @@ class SweepReport:
         }
 
 
-def read_report(folder: str | Path) -> SweepReport:
+def read_report(folder: str | Path, *others: str | Path) -> SweepReport:
     """Read a sweep's folder, finished or not, without changing anything.
+
+    Further folders add agents on the same tasks, which count up to the least budget of all. An
+    agent whose label is there already is named with its folder.
 
     Raises:
       FileFormatError: It is not a sweep's, or a study in it is damaged beyond reading.
+      InvalidArgumentError: Two folders have tasks of one label that differ.
       StorageError: It cannot be read.
     """
-    folder = local_copy(folder)
-    plan = read_recorded_plan(folder)
-    failures = read_failures(folder)
-    budgets = log_spaced(plan.budget)
     by_pair: dict[tuple[str, str], list[RunSummary]] = {}
     first_logs: dict[str, StudyLog] = {}
+    tasks: dict[str, TaskPlan] = {}
+    agents: dict[str, AgentPlan] = {}
+    plans = []
+    for place in (folder, *others):
+        plan, runs = _read_runs(local_copy(place), first_logs)
+        plans.append(plan)
+        for task in plan.tasks:
+            if tasks.setdefault(task.label, task).digest != task.digest:
+                raise InvalidArgumentError(
+                    f"Folders must have the same tasks to be compared; {task.label!r} of {place} "
+                    "is another one. Report them one by one."
+                )
+        labels = {
+            agent.label: f"{agent.label} ({place})" if agent.label in agents else agent.label
+            for agent in plan.agents
+        }
+        agents |= {labels[a.label]: replace(a, label=labels[a.label]) for a in plan.agents}
+        for summary in runs:
+            pair = summary.run.task.label, labels[summary.run.label]
+            by_pair.setdefault(pair, []).append(summary)
+    parts, budget = (tuple(tasks.values()), tuple(agents.values())), min(p.budget for p in plans)
+    joined = replace(plans[0], tasks=parts[0], agents=parts[1], budget=budget)
+    budgets = log_spaced(budget)
+    found = []
+    for task in joined.tasks:
+        summaries = {label: by_pair.get((task.label, label), []) for label in agents}
+        found.append(_task_summary(task, summaries, first_logs.get(task.label), budgets))
+    return SweepReport(local_copy(folder), joined, budgets, tuple(found), first_logs)
+
+
+def _read_runs(folder: Path, first_logs: dict[str, StudyLog]) -> tuple[SweepPlan, list[RunSummary]]:
+    """Return the plan of a folder and its runs; add the first study of each task."""
+    plan, failures = read_recorded_plan(folder), read_failures(folder)
     standings = Standings(folder, FullNote)
+    found = []
     for run in plan.runs():
         name, log = run.id, None
         note = standings.note(name)
@@ -214,14 +250,10 @@ def read_report(folder: str | Path) -> SweepReport:
             summary = RunSummary(run, "finished", note.digest)
         else:
             summary, log = _read_run(folder / name, run, failures.get(name))
-        by_pair.setdefault((run.task.label, run.label), []).append(summary)
+        found.append(summary)
         if log is not None and log.evaluations:
             first_logs.setdefault(run.task.label, log)
-    tasks = []
-    for task in plan.tasks:
-        summaries = {agent.label: by_pair[task.label, agent.label] for agent in plan.agents}
-        tasks.append(_task_summary(task, summaries, first_logs.get(task.label), budgets))
-    return SweepReport(folder, plan, budgets, tuple(tasks))
+    return plan, found
 
 
 def log_spaced(budget: int) -> tuple[int, ...]:

@@ -80,7 +80,7 @@ class SweepStatus:
         )
 
     def counts(self) -> dict[str, int]:
-        """Run by their status."""
+        """Return the number of runs by status."""
         known: tuple[Status, ...] = ("finished", "running", "failed", "interrupted", "waiting")
         found = Counter(run.status for run in self.runs)
         return {status: found[status] for status in known}
@@ -148,7 +148,7 @@ def _status(known: Standings, root: Path, run: Run, failures: Mapping[str, str])
 
 
 def _writer_elsewhere(folder: Path) -> Writer | None:
-    """Another machine's writer, whose lock may not reach here, where it noted something lately."""
+    """Return the writer on another machine, if it noted something lately; its lock may not show."""
     writer, state = last_writer(folder), read_state(folder) or {}
     if writer is None or writer.host == socket.gethostname() or state.get("status") != "running":
         return None

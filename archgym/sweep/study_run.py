@@ -173,7 +173,7 @@ class Curves:
         self._bests = np.array([*bests, -np.inf])
 
     def at(self, budget: int) -> np.ndarray:
-        """Return each run's best reward after so many evaluations, NaN where unknown, (n,)."""
+        """Return each run's best reward after a number of evaluations, NaN where unknown, (n,)."""
         n = self._rises(self._places[:-1] <= budget)
         found = np.where(n > 0, self._bests[self._starts + np.maximum(n, 1) - 1], -np.inf)
         is_known = (self._n > 0) & ((self._n >= budget) | self._is_over)

@@ -199,7 +199,7 @@ def _planned(task: Task, out: Path) -> Build:
     space = task.space
     counted = space.count() if space.size <= _MAX_SIZE else None
     if counted is None or not counted.exact or counted.value > MAX_ROWS:
-        hint = type(task.simulator.unrestricted).table_space
+        hint = task.simulator.spec.table_space
         remedy = f"Choose space {hint!r}" if hint else "Choose a smaller space"
         shown = counted if counted is not None else f"{space.size:,} combinations, far more"
         raise InvalidArgumentError(

@@ -115,7 +115,7 @@ class TableFile:
         return kinds
 
     def _check_rows(self) -> None:
-        """Number of rows, before any of them is read."""
+        """Check the number of rows before any of them is read."""
         space = self.declaration.space
         limit = min(MAX_ROWS, space.size)
         if not 1 <= self.rows <= limit or self._file.n_rows != self.rows:
@@ -146,7 +146,7 @@ class TableFile:
                 raise self._refusal(f"column `{name}`, of a parameter, must be there once")
 
     def numbers(self) -> np.ndarray:
-        """Number of the designs in their space, (rows,) int64, increasing.
+        """Return the index of each design in its space, (rows,) int64, increasing.
 
         Raises:
           FileFormatError: They are damaged, or no canonical designs that keep the constraints.
@@ -256,7 +256,7 @@ class TableFile:
         return np.asarray(column.to_numpy(zero_copy_only=False))
 
     def _codes(self, column: "pa.Array") -> np.ndarray:
-        """Place in the declaration's reasons, 0 for null."""
+        """Return the index of each row's reason in the declaration, 0 for null."""
         import pyarrow as pa
 
         if not pa.types.is_dictionary(column.type):

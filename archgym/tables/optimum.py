@@ -100,7 +100,7 @@ def tasks_of(task: Task) -> list[Task]:
         own in addition to the simulator's.
     """
     simulator: Simulator = task.simulator
-    objectives = {o.name: o for o in simulator.objectives.values()} | {
+    objectives = {o.name: o for o in simulator.spec.objectives.values()} | {
         task.objective.name: task.objective
     }
     mixtures: list[tuple[tuple[WeightedWorkload, ...], np.ndarray]] = [

@@ -58,7 +58,7 @@ class Build:
         return -(-self.task.space.size // self.part_size)
 
     def numbers(self, part: int) -> np.ndarray:
-        """Number of the distinct designs of a part, in order."""
+        """Return the indices of a part's distinct designs in their space, in order."""
         space = self.task.space
         start = part * self.part_size
         stop = start + self.part_size
@@ -194,7 +194,7 @@ def _results(body: bytes, n: int, w: int, n_metrics: int) -> tuple[np.ndarray, n
 
 
 def _body(path: Path, size: int) -> bytes | None:
-    """Content of a file of this size, without the checksum before it; None if it is damaged."""
+    """Return a file's content after its checksum; None if it is damaged or of another size."""
     require_own(path)
     if not path.is_file() or path.stat().st_size != 32 + size:
         return None

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from archgym.checks import check_number
+from archgym.evaluation.capabilities import bounds_of
 from archgym.evaluation.executor import within
 from archgym.evaluation.limits import LIMITED_REWARD, Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
@@ -32,6 +33,8 @@ _TRIED: Final = 64
 _MOST_AT_START: Final = 2**20
 # chosen: what a batch may take beyond the time before it is left alone [s].
 _GRACE_S: Final = 1.0
+# chosen: designs that show how long one takes.
+_FEW: Final = 8
 # chosen: no machine evaluates as many.
 _MOST_COMBINATIONS: Final = 2**62
 _WAYS: Final = {"at-most": "minimise", "at-least": "maximise"}
@@ -127,6 +130,45 @@ def prove(
         return search.proof()
 
 
+@final
+@dataclass(frozen=True)
+class Rest:
+    """Designs that an unfinished proof has left, and values to hold for one that ends."""
+
+    n_left: int
+    """Designs that were not evaluated; some may be left out by bounds."""
+    seconds: float
+    """Time to evaluate them all, at the pace of the proof [s]."""
+    held: dict[str, Any]
+    """Values of the best known design, held so that the others can be evaluated in the time."""
+
+
+def rest_of(task: Task, proof: Proof, seconds: float) -> Rest:
+    """Return what is left to prove, and the fewest values to hold so that a time is enough.
+
+    Args:
+      task: The task.
+      proof: A proof of it that did not end.
+      seconds: Time for the proof of the part [s].
+    """
+    space = task.space
+    known = space.default_indices if proof.indices is None else proof.indices
+    pace = proof.seconds / max(1, proof.n_evaluated)
+    if proof.n_evaluated < _FEW:
+        began = time.monotonic()
+        task.evaluate(space.sample(_FEW, np.random.default_rng(0)))
+        pace = (time.monotonic() - began) / _FEW
+    n_left = max(
+        1, (space.size if proof.gave_up(task) else space.count().value) - proof.n_evaluated
+    )
+    design, held, size = space.design_at(known), {}, space.size
+    for parameter in sorted(space.parameters, key=lambda each: -each.size):
+        if size * pace > seconds:
+            held[parameter.name] = design[parameter.name]
+            size //= parameter.size
+    return Rest(n_left, n_left * pace, held)
+
+
 def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
     """Return rewards that no completion of partial designs exceeds, (n,).
 
@@ -134,9 +176,9 @@ def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
       task: The task.
       partial: (n, n_parameters), indices; -1 where a parameter is free.
     """
-    values = np.stack([task.simulator.bounds(partial, w.workload) for w in task.workloads], axis=1)[
-        :, :, task._columns
-    ]
+    values = np.stack(
+        [bounds_of(task.simulator, partial, w.workload) for w in task.workloads], axis=1
+    )[:, :, task._columns]
     chosen = _bounded(task)
     if chosen is None:
         return np.full(len(partial), math.inf)
@@ -205,7 +247,7 @@ def _is_bounded(task: Task, root: np.ndarray, with_limits: bool = True) -> bool:
     names = [spec.name for spec in task.simulator.metrics]
     sought = chosen[1] if with_limits else {term.metric for term in task.objective.terms}
     columns = [names.index(name) for name in sought]
-    known = [task.simulator.bounds(root, w.workload)[:, columns] for w in task.workloads]
+    known = [bounds_of(task.simulator, root, w.workload)[:, columns] for w in task.workloads]
     return bool(np.isfinite(known).any())
 
 
@@ -230,7 +272,7 @@ class _Search:
         task, space = self._task, self._space
         if known is not None:
             self.take(np.asarray(known, dtype=np.int64)[None, :])
-        first = [space.names.index(n) for n in task.simulator.bounded_by if n in space.names]
+        first = [space.names.index(n) for n in task.simulator.spec.bounded_by if n in space.names]
         root = np.full((1, len(space.parameters)), -1, dtype=np.int64)
         chosen = root.copy()
         chosen[:, first] = space.default_indices[first]

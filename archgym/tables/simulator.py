@@ -55,11 +55,14 @@ class TableSimulator(StandIn):
         self._file = TableFile(path)
         self._results: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._lock = threading.Lock()
-        super().__init__(self._file.declaration, self._file.path, self._file.digest)
-        if self.name in simulator_names():
+        declared = self._file.declaration
+        times: dict[str, Any] = {}
+        if declared.simulator in simulator_names():
             # That of the simulator: an agent asks for the same designs on its table.
-            known, space = simulator_class(self.name), split_space(self.space.name)[0] or ""
-            self.evaluation_s = known.evaluation_s_of.get(space, known.evaluation_s)
+            known, space = simulator_class(declared.simulator).spec, declared.space.name
+            time_s = known.evaluation_s_of.get(split_space(space)[0] or "", known.evaluation_s)
+            times = {"evaluation_s": time_s}
+        super().__init__(declared, self._file.path, self._file.digest, **times)
 
     @property
     def optima(self) -> tuple[Optimum, ...]:

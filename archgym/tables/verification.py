@@ -138,7 +138,7 @@ def _absent_optima(table: TableSimulator) -> Iterator[str]:
     names = [facts.name for facts in table.declaration.workloads]
     mixtures = [[name] for name in names] + ([names] if len(names) > 1 else [])
     known = {(o.objective.name, frozenset(o.weights)) for o in table.optima}
-    objectives = dict.fromkeys([*table.objectives, *(o.objective.name for o in table.optima)])
+    objectives = dict.fromkeys([*table.spec.objectives, *(o.objective.name for o in table.optima)])
     for mixture in mixtures:
         for objective in objectives:
             if (objective, frozenset(mixture)) not in known:

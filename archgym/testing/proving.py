@@ -1,7 +1,7 @@
 """A small simulator with all difficulties of a search, to test agents on."""
 
 import hashlib
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
@@ -72,23 +73,25 @@ class ProvingSimulator(Simulator):
     It has no meaning. The workload moves the bowl.
     """
 
-    name = "proving"
-    version = 0
-    metrics = (
-        MetricSpec("cost_ns", "ns", "minimise", 0.01, "What a search lessens."),
-        MetricSpec("gain_gbs", "GB/s", "maximise", 0.01, "What a search raises."),
-        MetricSpec("position", "1", "none", 1.0, "Sum of the indices."),
-    )
-    model_reasons = ("It overheats.",)
-    objectives: Mapping[str, Objective] = {
-        "low-cost": Objective("low-cost", (Term("cost_ns", "minimise"),)),
-        "balanced": Objective(
-            "balanced", (Term("cost_ns", "minimise"), Term("gain_gbs", "maximise", 0.5))
+    spec = SimulatorSpec(
+        name="proving",
+        version=0,
+        metrics=(
+            MetricSpec("cost_ns", "ns", "minimise", 0.01, "What a search lessens."),
+            MetricSpec("gain_gbs", "GB/s", "maximise", 0.01, "What a search raises."),
+            MetricSpec("position", "1", "none", 1.0, "Sum of the indices."),
         ),
-    }
-    default_objective = "low-cost"
-    default_workload = "near"
-    space_names = ("mixed", "mapping", "tiny")
+        model_reasons=("It overheats.",),
+        objectives={
+            "low-cost": Objective("low-cost", (Term("cost_ns", "minimise"),)),
+            "balanced": Objective(
+                "balanced", (Term("cost_ns", "minimise"), Term("gain_gbs", "maximise", 0.5))
+            ),
+        },
+        default_objective="low-cost",
+        default_workload="near",
+        space_names=("mixed", "mapping", "tiny"),
+    )
 
     def __init__(
         self, space: str = "mixed", fidelity: str = "standard", has_failures: bool = True
@@ -101,8 +104,7 @@ class ProvingSimulator(Simulator):
         """
         if space not in _SPACES:
             raise unknown_name("space", space, _SPACES)
-        self.space = _SPACES[space]
-        self.fidelity = fidelity
+        self.spec = replace(self.spec, space=_SPACES[space], fidelity=fidelity)
         self.has_failures = has_failures
 
     def workload_names(self) -> tuple[str, ...]:

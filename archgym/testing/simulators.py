@@ -18,8 +18,10 @@ from archgym.errors import (
     InvalidDesignError,
     sentence,
 )
+from archgym.evaluation.capabilities import bounds_of, exported, results_without
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.options import make_simulator
+from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
@@ -27,6 +29,7 @@ from archgym.evaluation.simulator import (
     Simulator,
     Workload,
     check_declared,
+    default_workload,
 )
 from archgym.spaces.space import DesignSpace
 
@@ -138,16 +141,9 @@ class _SimulatorCheck:
                         f"metric `{spec.name}` must be in {unit}, as its name says",
                         spec.unit,
                     )
-        reasons = simulator.reasons
-        self._require(
-            tuple(reasons[: 1 + len(simulator.model_reasons)]) == ("", *simulator.model_reasons),
-            "reasons of its own must be listed in `model_reasons`, `reasons` not be overridden",
-            reasons,
-        )
-        self._require(
-            reasons[0] == "" and all(reasons[1:]), "each reason must be a sentence", reasons
-        )
-        known = type(simulator).fidelity_names
+        reasons = simulator.spec.reasons
+        self._require(all(reasons[1:]), "each reason must be a sentence", reasons)
+        known = simulator.spec.fidelity_names
         self._require(
             simulator.fidelity in known, f"`fidelity` must be one of {known}", simulator.fidelity
         )
@@ -158,17 +154,17 @@ class _SimulatorCheck:
     def _costs(self) -> None:
         """Check that each cost names what is free without it, and what relieves it exists."""
         simulator = self._simulator
-        for cost, doc in simulator.costs.items():
+        for cost, doc in simulator.spec.costs.items():
             self._require(
                 all(text and text.isprintable() for text in (cost, doc)),
                 f"cost {cost!r} must say what is free without it, in one line",
                 doc,
             )
-        strange = sorted(set(simulator.relief) - set(simulator.costs))
+        strange = sorted(set(simulator.spec.relief) - set(simulator.spec.costs))
         self._require(not strange, "`relief` must name `costs`", strange)
-        relieving = {name for names in simulator.relief.values() for name in names}
-        strange = sorted(relieving - set(simulator.unrestricted.space.names))
-        for space in type(simulator).space_names if strange else ():
+        relieving = {name for names in simulator.spec.relief.values() for name in names}
+        strange = sorted(relieving - set(unrestricted(simulator).space.names))
+        for space in simulator.spec.space_names if strange else ():
             with suppress(InvalidArgumentError):  # its constructor may take no space
                 names = make_simulator(type(simulator), space, None, {}).space.names
                 strange = [name for name in strange if name not in names]
@@ -176,12 +172,14 @@ class _SimulatorCheck:
 
     def _table_space(self) -> None:
         """Check that the space for tables, if any, can be counted and is small enough."""
-        kind = type(self._simulator)
-        name = kind.table_space
+        kind, spec = type(self._simulator), self._simulator.spec
+        name = spec.table_space
         if name is None:
             return
         self._require(
-            name in kind.space_names, f"`table_space` must be one of {kind.space_names}", name
+            name in spec.space_names,
+            f"`table_space` must be one of {spec.space_names}",
+            name,
         )
         counted = make_simulator(kind, name, None, {}).space.count()
         self._require(
@@ -191,8 +189,8 @@ class _SimulatorCheck:
         )
 
     def _groups(self) -> None:
-        """Sub-systems, where there are any, divide the space: each parameter is in one of them."""
-        groups, names = self._simulator.groups, self._simulator.space.names
+        """Check that sub-systems, if there are any, divide the space: one for each parameter."""
+        groups, names = self._simulator.spec.groups, self._simulator.space.names
         for name, members in groups.items():
             self._require(bool(name), "a group of parameters must have a name", name)
             self._require(bool(members), f"group {name!r} must list parameters", members)
@@ -225,13 +223,13 @@ class _SimulatorCheck:
         """Check that objectives name metrics and are found by name."""
         simulator = self._simulator
         metrics = {spec.name for spec in simulator.metrics}
-        for limit in (*simulator.physical_limits, *simulator.usual_limits):
+        for limit in (*simulator.spec.physical_limits, *simulator.spec.usual_limits):
             self._require(
                 isinstance(limit, Limit) and limit.metric in metrics,
                 "`physical_limits` and `usual_limits` must hold a Limit on a known metric each",
                 repr(limit),
             )
-        for name, objective in simulator.objectives.items():
+        for name, objective in simulator.spec.objectives.items():
             self._require(
                 objective.name == name, f"objective {name!r} must be named so", objective.name
             )
@@ -239,13 +237,13 @@ class _SimulatorCheck:
             self._require(not strange, f"objective {name!r} must use known metrics", strange)
             lacking = [
                 str(limit)
-                for limit in simulator.physical_limits
+                for limit in simulator.spec.physical_limits
                 if not limit.holds_in(objective.limits)
             ]
             self._require(not lacking, f"objective {name!r} must keep `physical_limits`", lacking)
-        default = simulator.default_objective
+        default = simulator.spec.default_objective
         self._require(
-            default in simulator.objectives, "`default_objective` must be one of them", default
+            default in simulator.spec.objectives, "`default_objective` must be one of them", default
         )
 
     # ---- workloads
@@ -267,9 +265,9 @@ class _SimulatorCheck:
         )
 
     def workloads_apart(self, names: Sequence[str]) -> None:
-        """No two workloads are the same, and the default one is shipped."""
+        """Check that no two workloads are the same, and that the default one is shipped."""
         shipped = self._simulator.workload_names()
-        default = self._simulator.default_workload
+        default = default_workload(self._simulator)
         self._require(default in shipped, "`default_workload` must be shipped", default)
         self._require(len(set(shipped)) == len(shipped), "workloads' names must differ", shipped)
         digests = [self._simulator.workload(name).digest for name in names]
@@ -297,10 +295,10 @@ class _SimulatorCheck:
     def exports(self, name: str) -> None:
         """Check that each format writes texts of the default design, or says why it cannot."""
         simulator = self._simulator
-        for form in simulator.exports:
+        for form in simulator.spec.exports:
             try:
                 default = simulator.space.default_indices.copy()
-                files: Any = simulator.export(form, default, simulator.workload(name))
+                files: Any = exported(simulator, form, default, simulator.workload(name))
             except InvalidDesignError:
                 continue
             except Exception as error:  # a simulator's own code may raise anything
@@ -322,7 +320,7 @@ class _SimulatorCheck:
                 self.results(name, self._n)
             return
         ends_at = time.perf_counter() + seconds
-        without = 2 * len(self._simulator.costs)
+        without = 2 * len(self._simulator.spec.costs)
         for place, name in enumerate(sorted(names, key=lambda name: self._took_s[name])):
             left_s = ends_at - time.perf_counter()
             if place and left_s < (_FEWEST * _PASSES + without) * self._took_s[name]:
@@ -383,9 +381,9 @@ class _SimulatorCheck:
     def _without_costs(self, before: np.ndarray, indices: np.ndarray, workload: Workload) -> None:
         """Check the default design without each cost: finite, the same twice, and not far worse."""
         goals = np.array([_GOALS.get(spec.goal, 0) for spec in self._simulator.metrics])
-        is_moved, costs, name = False, self._simulator.costs, workload.name
+        is_moved, costs, name = False, self._simulator.spec.costs, workload.name
         for cost in costs:
-            one, two = (self._simulator.evaluate_without(cost, indices, workload) for _ in range(2))
+            one, two = (results_without(self._simulator, cost, indices, workload) for _ in range(2))
             self._same(one, two, indices, f"simulated without {cost!r} twice", name)
             self._well_formed(one, indices, name)
             after = one.values[0]
@@ -405,7 +403,7 @@ class _SimulatorCheck:
         is_chosen = np.random.default_rng(self._seed).random(canonical.shape)
         for share in (0.0, 0.5, 1.0):
             partial = np.where(is_chosen < share, canonical, -1)
-            bounds = self._simulator.bounds(partial, workload)
+            bounds = bounds_of(self._simulator, partial, workload)
             self._require(
                 bounds.shape == result.values.shape,
                 "`bounds` must have a row for each design and a column for each metric",
@@ -441,7 +439,7 @@ class _SimulatorCheck:
             f"{result.values.dtype} {result.values.shape}",
             name,
         )
-        legal = (result.reason >= FAILED) & (result.reason < len(simulator.reasons))
+        legal = (result.reason >= FAILED) & (result.reason < len(simulator.spec.reasons))
         self._require(bool(legal.all()), "reasons must be listed", result.reason.tolist(), name)
         built = result.reason == FEASIBLE
         self._each(
@@ -466,7 +464,7 @@ class _SimulatorCheck:
 
     def _rewards(self, result: BatchResult, name: str) -> None:
         simulator = self._simulator
-        for objective in simulator.objectives.values():
+        for objective in simulator.spec.objectives.values():
             reward = objective.reward(
                 result.values, result.values[0], simulator.metrics, result.reason
             )
@@ -484,7 +482,7 @@ class _SimulatorCheck:
             metrics = simulator.evaluate(simulator.space.design_at(indices[row]), workload)
             built = batch.reason[row] == FEASIBLE
             expected = batch.values[row].tolist() if built else []
-            reason = None if built else simulator.reasons[int(batch.reason[row])]
+            reason = None if built else simulator.spec.reasons[int(batch.reason[row])]
             self._require(
                 list(metrics.values()) == expected and metrics.infeasible == reason,
                 "`evaluate` must equal the batch",

@@ -368,7 +368,7 @@ def _pieces(part: MemoryTrace) -> Iterator[MemoryTrace]:
 
 
 def _lines(part: MemoryTrace, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the virtual lines that accesses touch, and the record of each."""
+    """Return the numbers of the virtual lines that accesses touch, and the record of each."""
     start = part.address[data]
     end = start + np.maximum(part.size_bytes[data], 1).astype(np.uint64) - np.uint64(1)
     first = start >> np.uint64(_LINE_BITS)

@@ -22,7 +22,7 @@ _START_ADDRESS = 0x7F00_0000_0000
 # chosen: between those of the recorded programs, 3 (gather) to 13 (random access).
 _INSTRUCTIONS = 6
 _MAX_FOOTPRINT = 2**46
-# A Zipf table of so many pages takes a second and 134 MB.
+# A Zipf table of this many pages takes a second and 134 MB.
 _MAX_ZIPF_PAGES = 2**24
 
 

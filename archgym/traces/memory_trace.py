@@ -9,7 +9,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 
 ADDRESS_BITS = 57
-"""Virtual addresses have at most so many bits: five-level paging of x86-64."""
+"""Virtual addresses have at most this many bits, as in five-level paging of x86-64."""
 
 
 @final

@@ -407,7 +407,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 @contextmanager
 def _noted_signals() -> Iterator[list[str]]:
-    """Only note SIGINT and SIGTERM within the block, so that no record is cut in two."""
+    """Note SIGINT and SIGTERM instead of obeying them in the block, so that no record is cut."""
     caught: list[str] = []
     former: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():

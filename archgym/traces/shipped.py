@@ -25,7 +25,7 @@ _NAMES = ("graph-search", "hash-join", "kmer-count", "moe-gather", "random-acces
 
 
 def shipped_names() -> tuple[str, ...]:
-    """Name of the recorded traces that ship, sorted."""
+    """Return the names of the shipped recorded traces, sorted."""
     return _NAMES
 
 

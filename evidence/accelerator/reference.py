@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.evaluation.simulator import Workload
+from archgym.evaluation.simulator import Workload, default_workload
 from archgym.simulators.accelerator.formats.files import architecture_yaml
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
@@ -198,7 +198,7 @@ def _designs(path: Path) -> list[Agreement]:
             simulator = AcceleratorSimulator(
                 "mapping", layer=f"{network}/{problem.name}", architecture=str(machine)
             )
-            workload = simulator.workload(simulator.default_workload)
+            workload = simulator.workload(default_workload(simulator))
         slots = slots_of(problem, architecture)
         parameters, names = simulator.space.parameters, architecture.level_names
         designs = [_design_of(row.mapping, parameters, names, slots) for row in own]

@@ -26,8 +26,6 @@ from evidence.dram.results import Comparison
 from evidence.recorded import read_rows
 from evidence.validation import Cells, Group, Validation, chosen, metrics_of
 
-FIDELITIES: Final = ("exact", "fast")
-
 DESIGNS, BUSY, RAMULATOR, PAIRS, ENERGY = "dramsys", "busy", "ramulator", "pairs", "drampower"
 GROUPS: Final = (
     Group(DESIGNS, "runs of DRAMSys 4: time, energy, power and bandwidth"),
@@ -41,7 +39,7 @@ GROUPS: Final = (
     Group(ENERGY, "energies of DRAMPower 6.2", "compares equations on lists of commands"),
 )
 COLUMNS: Final = (
-    "results", "fidelity", "metric", "rows", "exact_percent", "median_error_percent",
+    "results", "metric", "rows", "exact_percent", "median_error_percent",
     "p99_error_percent", "worst_error_percent",
 )  # fmt: skip
 _BUSY: Final = "busy_bandwidth_gbps"
@@ -73,7 +71,6 @@ class Accuracy:
 
     Attributes:
       results: Name of the results file without its ending, or `golden` for the rows that ship.
-      fidelity: Fidelity of the model.
       metric: Output of the kernel.
       n_rows: Rows that have the metric.
       exact: Share of rows that are equal in every digit that the file prints.
@@ -81,7 +78,6 @@ class Accuracy:
     """
 
     results: str
-    fidelity: str
     metric: str
     n_rows: int
     exact: float
@@ -103,7 +99,7 @@ class Accuracy:
         """Cells by `COLUMNS`."""
         shares = (self.exact, self.median, self.p99, self.worst)
         percent = [100.0 * share for share in shares]
-        return (self.results, self.fidelity, self.metric, self.n_rows, *percent)
+        return (self.results, self.metric, self.n_rows, *percent)
 
 
 def validate(
@@ -111,7 +107,6 @@ def validate(
     progress: Callable[[str], None] | None = None,
     *,
     group: str | None = None,
-    fidelities: Sequence[str] = FIDELITIES,
     max_rows: int | None = None,
 ) -> Validation[Accuracy]:
     """Run the recorded designs and compare.
@@ -122,7 +117,6 @@ def validate(
         that ship.
       progress: Called with the next comparison.
       group: Group to compare; all by default.
-      fidelities: Fidelities to run.
       max_rows: Rows of each file, spread evenly; None for all. Then nothing is compared with the
         committed table.
 
@@ -151,12 +145,11 @@ def validate(
             rows = kept
         if max_rows is not None and len(rows) > max_rows:
             rows = [rows[place * len(rows) // max_rows] for place in range(max_rows)]
-        for fidelity in fidelities if wanted & {DESIGNS, BUSY} else ():
+        if wanted & {DESIGNS, BUSY}:
             if progress is not None:
-                progress(f"{name}: {len(rows)} rows, {fidelity}")
-            outputs = _run(table, rows, traces, fidelity, configs, wanted)
-            lines += _compare(name, fidelity, rows, outputs)
-    if "exact" in fidelities and wanted & {RAMULATOR, PAIRS, ENERGY}:
+                progress(f"{name}: {len(rows)} rows")
+            lines += _compare(name, rows, _run(table, rows, traces, configs, wanted))
+    if wanted & {RAMULATOR, PAIRS, ENERGY}:
         compared = compare_golden(max_rows)
         if second is not None:
             compared += compare_reference(second, progress, max_rows)
@@ -178,7 +171,6 @@ def _line(comparison: Comparison) -> Accuracy:
     errors = comparison.errors
     return Accuracy(
         results=comparison.results,
-        fidelity="exact",
         metric=comparison.metric,
         n_rows=len(errors),
         exact=float(np.mean(errors == 0.0)),
@@ -191,7 +183,7 @@ def _line(comparison: Comparison) -> Accuracy:
 def expected_text(validation: Validation[Accuracy]) -> str:
     """Return the content of `data/accuracy.json` that makes a validation the committed one."""
     data = {
-        f"{line.results}/{line.fidelity}/{line.metric}": [
+        f"{line.results}/{line.metric}": [
             line.n_rows,
             round(line.exact, 6),
             round(line.worst, 6),
@@ -204,25 +196,25 @@ def expected_text(validation: Validation[Accuracy]) -> str:
 
 def markdown(validation: Validation[Accuracy]) -> str:
     """Return the accuracy tables of the README: shares of equal rows and worst errors."""
-    by_file: dict[tuple[str, str], dict[str, Accuracy]] = defaultdict(dict)
+    by_file: dict[str, dict[str, Accuracy]] = defaultdict(dict)
     second: dict[str, dict[str, Accuracy]] = defaultdict(dict)
     outputs = {output for output, *_ in _METRICS.values()}
     for line in validation.lines:
         if line.metric in outputs:
-            by_file[line.results, line.fidelity][line.metric] = line
+            by_file[line.results][line.metric] = line
         else:
             second[line.results][line.metric] = line
     text = [
-        "| results | fidelity | rows | time | energy | power | bandwidth |",
-        "|---|---|---:|---|---|---|---|",
+        "| results | rows | time | energy | power | bandwidth |",
+        "|---|---:|---|---|---|---|",
     ]
-    for (results, fidelity), by_metric in by_file.items():
+    for results, by_metric in by_file.items():
         cells = [
             _cell(by_metric.get(metric))
             for metric in ("total_time_ns", "energy_pj", "power_mw", "bandwidth_gbps")
         ]
         n_rows = max(line.n_rows for line in by_metric.values())
-        text.append(f"| {results} | {fidelity} | {n_rows} | {' | '.join(cells)} |")
+        text.append(f"| {results} | {n_rows} | {' | '.join(cells)} |")
     if second:
         text += [
             "",
@@ -287,7 +279,6 @@ def _run(
     table: Path,
     rows: Sequence[Mapping[str, str]],
     traces: Path,
-    fidelity: str,
     configs: Path | None,
     wanted: frozenset[str],
 ) -> Mapping[str, npt.NDArray[np.float64]]:
@@ -301,7 +292,7 @@ def _run(
         if trace_name not in read:
             read[trace_name] = read_trace(traces / f"{trace_name}.gz")
         trace = replace(read[trace_name], clock_mhz=_clock(table, places[0] + 2, clock))
-        simulator = _simulator(memory, mapping, configs, fidelity)
+        simulator = _simulator(memory, mapping, configs)
         indices = np.array([_indices(simulator, table, place + 2, rows[place]) for place in places])
         workload = Workload(trace.name, trace.digest, trace)
         if DESIGNS in wanted:
@@ -328,7 +319,7 @@ def _clock(table: Path, number: int, text: str) -> int:
         ) from None
 
 
-def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -> DramSimulator:
+def _simulator(memory: str, mapping: str, configs: Path | None) -> DramSimulator:
     """Return the simulator of a memory specification and mapping, shipped or of the folder."""
     reference = memory.removesuffix(".json")
     found = [name for name in dramsys_device_names() if device(name).reference == reference]
@@ -343,7 +334,7 @@ def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -
     layout = mapping.removesuffix(".json")
     if configs is not None and layout not in reference_mapping_names():
         layout = str(configs / mapping)
-    return DramSimulator("dramsys", chosen, fidelity, address_mapping=layout, addresses="wrap")
+    return DramSimulator("dramsys", chosen, address_mapping=layout, addresses="wrap")
 
 
 def _indices(
@@ -368,7 +359,6 @@ def _indices(
 
 def _compare(
     name: str,
-    fidelity: str,
     rows: Sequence[Mapping[str, str]],
     outputs: Mapping[str, npt.NDArray[np.float64]],
 ) -> list[Accuracy]:
@@ -387,7 +377,6 @@ def _compare(
         lines.append(
             Accuracy(
                 results=name,
-                fidelity=fidelity,
                 metric=metric,
                 n_rows=int(present.sum()),
                 exact=float(np.mean(error == 0.0)),
@@ -404,7 +393,7 @@ def _problems(lines: Sequence[Accuracy]) -> tuple[str, ...]:
     expected = json.loads(path.read_text("utf-8"))
     problems = []
     for line in lines:
-        key = f"{line.results}/{line.fidelity}/{line.metric}"
+        key = f"{line.results}/{line.metric}"
         if key not in expected:
             continue
         n_rows, exact, worst = expected[key]

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.simulator import default_workload
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
     CLOCK_HZ,
@@ -202,7 +203,7 @@ def _compare_designs(
     rows: list[tuple[int, Mapping[str, Any], Ints]],
 ) -> None:
     """Compare the metrics of designs, as a search gets them, with recorded ones."""
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(default_workload(simulator))
     values = metrics_of(simulator, workload, np.array([indices for _, _, indices in rows]))
     for place, (number, row, _) in enumerate(rows):
         ours = {name: float(column[place]) for name, column in values.items()}
@@ -417,7 +418,7 @@ def _compare_table(path: Path, library: _Library) -> list[Agreement]:
 
 def _table(simulator: SocSimulator) -> tuple[Floats, Callable[[int], Mapping[str, Any]]]:
     """Return metrics of all designs of the table space, and the space's designs by number."""
-    space, workload = simulator.space, simulator.workload(simulator.default_workload)
+    space, workload = simulator.space, simulator.workload(default_workload(simulator))
     kept = [part for part in space.enumerate(chunk=_CHUNK, canonical=True) if len(part)]
     parts = [np.stack([*metrics_of(simulator, workload, part).values()], axis=1) for part in kept]
     indices = np.concatenate(kept)

@@ -22,7 +22,7 @@ class CoordinatesAgent(AskTellAgent):
             int, Integer(name="values", low=1, high=16, doc="Values tried of a parameter.")
         ] = 4,
     ) -> None:
-        """Starts at the default design.
+        """Start at the default design.
 
         Args:
           space: Where to search.
@@ -35,14 +35,14 @@ class CoordinatesAgent(AskTellAgent):
         self._reward = -np.inf
 
     def ask(self) -> np.ndarray:
-        """The best design with other values of one parameter."""
+        """Return the best design with other values of one parameter."""
         place = self._rng.integers(self._space.n_parameters)
         designs = np.tile(self._best, (self._values, 1))
         designs[:, place] = self._rng.integers(self._space.sizes[place], size=self._values)
         return designs
 
     def tell(self, trials: Trials) -> None:
-        """Keeps the best."""
+        """Keep the best."""
         row = int(np.argmax(trials.reward))
         if trials.reward[row] >= self._reward:
             self._reward = float(trials.reward[row])

@@ -25,7 +25,7 @@ def misses(n_sets: int, ways: int, line_bytes: int, policy: str, stride: int) ->
 
 
 def main() -> None:
-    """Reads the options, runs the model and prints two lines."""
+    """Read the options, run the model and print two lines."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--capacity-kb", type=int, required=True)
     parser.add_argument("--ways", type=int, required=True)

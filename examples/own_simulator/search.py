@@ -14,25 +14,30 @@ PROGRAM = Path(__file__).with_name("cache_program.py")
 class CacheSimulator(ag.ExternalSimulator):
     """A cache, as `cache_program.py` models it."""
 
-    name = "cache"
-    version = 0
-    space = ag.DesignSpace(
-        "default",
-        [
-            ag.PowerOfTwo(name="capacity_kb", low=4, high=128, unit="kB", doc="What it holds."),
-            ag.PowerOfTwo(name="ways", low=1, high=16, doc="Lines a set holds."),
-            ag.PowerOfTwo(name="line_bytes", low=16, high=256, unit="B", doc="Size of a line."),
-            ag.Categorical(name="policy", choices=("lru", "fifo", "mru"), doc="What it evicts."),
-        ],
+    spec = ag.SimulatorSpec(
+        name="cache",
+        space=ag.DesignSpace(
+            "default",
+            [
+                ag.PowerOfTwo(name="capacity_kb", low=4, high=128, unit="kB", doc="What it holds."),
+                ag.PowerOfTwo(name="ways", low=1, high=16, doc="Lines a set holds."),
+                ag.PowerOfTwo(name="line_bytes", low=16, high=256, unit="B", doc="Size of a line."),
+                ag.Categorical(name="policy", choices=("lru", "fifo", "mru"), doc="Eviction."),
+            ],
+        ),
+        metrics=(
+            ag.MetricSpec("latency_ns", "ns", "minimise", 0.01, "Mean time of an access."),
+            ag.MetricSpec("area_mm2", "mm2", "minimise", 0.001, "Silicon area."),
+        ),
+        model_reasons=("The cache has fewer than eight sets.",),
+        objectives={
+            "balanced": ag.Objective(
+                "balanced",
+                (ag.Term("latency_ns", "minimise", 2.0), ag.Term("area_mm2", "minimise", 1.0)),
+            )
+        },
+        default_objective="balanced",
     )
-    metrics = (
-        ag.MetricSpec("latency_ns", "ns", "minimise", 0.01, "Mean time of an access."),
-        ag.MetricSpec("area_mm2", "mm2", "minimise", 0.001, "Silicon area."),
-    )
-    model_reasons = ("The cache has fewer than eight sets.",)
-    terms = (ag.Term("latency_ns", "minimise", 2.0), ag.Term("area_mm2", "minimise", 1.0))
-    objectives: Mapping[str, ag.Objective] = {"balanced": ag.Objective("balanced", terms)}
-    default_objective = "balanced"
     workloads: Mapping[str, str] = {"dense": "--stride=8", "sparse": "--stride=64"}
 
     def command(self, design: ag.Design, workload: ag.Workload) -> Sequence[str]:
@@ -41,9 +46,9 @@ class CacheSimulator(ag.ExternalSimulator):
         return [sys.executable, str(PROGRAM), *options, workload.content]
 
     def parse(self, output: str, design: ag.Design) -> Mapping[str, float] | Infeasible:
-        """What it printed."""
+        """Return what the program printed."""
         if output.startswith("cannot build"):
-            return Infeasible(self.model_reasons[0])
+            return Infeasible(self.spec.model_reasons[0])
         latency, area = re.findall(r": ([\d.]+)", output)
         return {"latency_ns": float(latency), "area_mm2": float(area)}
 

@@ -14,12 +14,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 
 import archgym as ag
 from archgym.errors import FileFormatError, SimulatorError, UnknownNameError
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.runtime.kernels import entry_point
 from archgym.simulators.kit import Option, RowSimulator, declared
 
@@ -195,31 +196,33 @@ def serve(
 class SmallDramSimulator(RowSimulator):
     """A DDR3 memory whose controller serves one request at a time and never refreshes."""
 
-    name = "small_dram"
-    version = 0
-    title = "Small DRAM controller"
-    space = SPACE
-    metrics = (
-        ag.MetricSpec("total_time_ns", "ns", "minimise", 0.1, "Until the last data are there."),
-        ag.MetricSpec("mean_latency_ns", "ns", "minimise", 0.1, "From sending to data, mean."),
-        ag.MetricSpec("row_hit_percent", "%", "none", 0.1, "Requests that find their row open."),
+    spec = SimulatorSpec(
+        name="small_dram",
+        version=0,
+        title="Small DRAM controller",
+        space=SPACE,
+        metrics=(
+            ag.MetricSpec("total_time_ns", "ns", "minimise", 0.1, "Until the last data are there."),
+            ag.MetricSpec("mean_latency_ns", "ns", "minimise", 0.1, "From sending to data, mean."),
+            ag.MetricSpec(
+                "row_hit_percent", "%", "none", 0.1, "Requests that find their row open."
+            ),
+        ),
+        objectives={"latency": ag.Objective("latency", (ag.Term("mean_latency_ns", "minimise"),))},
+        default_objective="latency",
+        default_workload="stream",
+        table_space="default",
+        costs={"activation": "opening a row", "precharge": "closing a row"},
+        relief={
+            "activation": ("page_policy", "timeout", "address_mapping"),
+            "precharge": ("page_policy", "timeout"),
+        },
+        exports={"json": "The design and the timings of its device."},
+        groups={
+            "rows": ("page_policy", "timeout"),
+            "addresses": ("address_mapping",),
+        },
     )
-    objectives: Mapping[str, ag.Objective] = {
-        "latency": ag.Objective("latency", (ag.Term("mean_latency_ns", "minimise"),))
-    }
-    default_objective = "latency"
-    default_workload = "stream"
-    table_space = "default"
-    costs: Mapping[str, str] = {"activation": "opening a row", "precharge": "closing a row"}
-    relief: Mapping[str, tuple[str, ...]] = {
-        "activation": ("page_policy", "timeout", "address_mapping"),
-        "precharge": ("page_policy", "timeout"),
-    }
-    exports: Mapping[str, str] = {"json": "The design and the timings of its device."}
-    sub_systems: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "rows": ("page_policy", "timeout"),
-        "addresses": ("address_mapping",),
-    }
 
     @declared
     def __init__(

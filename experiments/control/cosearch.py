@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from archgym.control.comparison import _interval
-from archgym.control.dram import _KINDS, DramRun, _simulator, in_turns
 from archgym.control.imitation import imitate
 from archgym.control.policies import policy_of
 from archgym.control.tasks import ControlTask, best_static, roll, static, task_of
 from archgym.evaluation.simulator import Workload
+from archgym.simulators.dram.control.runs import DramRun
+from archgym.simulators.dram.control.tasks import _KINDS, _simulator, in_turns
 
 BASE = task_of("dram-locality")
 SIZES = (1, 2, 4, 8, 16, 32, 64)

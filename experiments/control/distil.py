@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
+from archgym.control.declaration import control_of
 from archgym.control.policies import Network
 from archgym.control.rules.case import _LARGEST
-from archgym.control.tasks import SEEN, Episode, roll, task_of
+from archgym.control.tasks import Episode, roll, task_of
 
 
 def main() -> None:
@@ -21,7 +22,10 @@ def main() -> None:
     options = parser.parse_args()
     network = Network.read(options.network)
     task = task_of(network.task)
-    prefix = task.name.partition("-")[0]
+    control = control_of(task.name)
+    if control is None or control.rules is None:
+        parser.error(f"rules see nothing of {task.name}")
+    view = control.rules.seen
     seen: list[np.ndarray] = []
     chosen: list[int] = []
 
@@ -29,7 +33,7 @@ def main() -> None:
         action = network.act(episode)
         if episode.previous:
             names = [counter.name for counter in episode.run.counters]
-            places = [names.index(name) for name in SEEN[prefix]]
+            places = [names.index(name) for name in view]
             shown = (_LARGEST * episode.observation[0]).round()[places]
             seen.append(np.append(shown, episode.previous[0]))
             chosen.append(action[0])
@@ -39,8 +43,13 @@ def main() -> None:
         roll(task, name, act)
     tree = DecisionTreeClassifier(max_leaf_nodes=options.leaves, random_state=0)
     tree.fit(np.array(seen), chosen)
-    names = [*(each.removesuffix("_ns") for each in SEEN[prefix]), "previous"]
-    lines = ['"""Tree distilled from a trained network."""', f'DOMAIN = "{prefix}-control"', "", ""]
+    names = [*(each.removesuffix("_ns") for each in view), "previous"]
+    lines = [
+        '"""Tree distilled from a trained network."""',
+        f'DOMAIN = "{control.simulator}-control"',
+        "",
+        "",
+    ]
     lines += [f"def choose({', '.join(names)}):", *_branch(tree, names, 0, 1)]
     options.out.write_text("\n".join(lines) + "\n")
     print(f"{options.out}: agrees with the network on {100 * tree.score(seen, chosen):.1f} %")

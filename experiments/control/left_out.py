@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from archgym.control.imitation import guarded
-from archgym.control.policies import Network, hindsight_score
-from archgym.control.tasks import ControlTask, roll, task_of
+from archgym.control.policies import Network
+from archgym.control.tasks import ControlTask, hindsight, roll, task_of
 
 
 def saved(task: ControlTask, network: Network, first: int, n: int) -> float:
@@ -20,7 +20,7 @@ def saved(task: ControlTask, network: Network, first: int, n: int) -> float:
     found = []
     for name in (f"train-{number}" for number in range(first, first + n)):
         network.start(task, name)
-        found.append(1.0 - roll(task, name, network.act).score / hindsight_score(task, name))
+        found.append(1.0 - roll(task, name, network.act).score / hindsight(task, name)[1])
     return 100.0 * float(np.mean(found))
 
 

@@ -1,4 +1,4 @@
-"""Compare policies of control with oracle and static settings, and write the rows as JSON."""
+"""Compare policies of control with look-ahead and static settings, and write the rows as JSON."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from archgym.control.comparison import (
 )
 from archgym.control.policies import POLICY_NAMES, ControlPolicy
 from archgym.control.rules.case import policies_of
-from archgym.control.tasks import ControlTask, Episode, task_of
+from archgym.control.tasks import ControlTask, Episode, hindsight_name, task_of
 
 _TRAINED = ("imitation-", "ppo-", "dqn-", "recurrent-")
 
@@ -59,8 +59,8 @@ def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any
     if not nets:
         return {}
     ours = np.mean([rows[name] for name in nets], axis=0)
-    fixed, oracle = rows["hindsight"], rows["oracle"]
-    saved, most = 1.0 - ours / fixed, 1.0 - oracle / fixed
+    fixed, ahead = rows[hindsight_name(found.task)], rows["look-ahead"]
+    saved, most = 1.0 - ours / fixed, 1.0 - ahead / fixed
     rng = np.random.default_rng(0)
     means = saved[rng.integers(len(saved), size=(10_000, len(saved)))].mean(axis=1)
     interval = _interval(float(saved.mean()), means)
@@ -74,7 +74,7 @@ def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any
         "p_against": {
             name: _p_value((scores - ours) / fixed, rng)
             for name, scores in rows.items()
-            if not name.startswith(_TRAINED) and name != "oracle"
+            if not name.startswith(_TRAINED) and name != "look-ahead"
         },
     }
 
@@ -98,6 +98,8 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
     # Episodes from the first one asked for on; those before it were used in earlier comparisons.
     later = {split: names[options.first :] for split, names in task.splits.items()}
     task = replace(task, splits={**later, "train": task.splits["train"]})
+    # In the work of default epochs, so that shorter epochs see as much.
+    ahead = [number * task.horizons[0] for number in options.horizons]
     known = [*POLICY_NAMES, *task.by_counters]
     # A task with options takes the networks of the task without.
     trained = f"*-{name.partition(':')[0]}-[0-9]*"
@@ -114,20 +116,20 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
             [*policies, *models],
             splits=options.splits,
             n_episodes=options.episodes,
-            horizons=options.horizons,
+            horizons=ahead,
             bound_epochs=options.bound_epochs,
         )
     # Settings over time under the best look-ahead, the rule and one trained policy.
     first = [each for each in found.rollouts if each.startswith(_TRAINED)][:1]
-    looks = [f"look-ahead-{each}" for each in options.horizons]
+    looks = [f"look-ahead-{each}" for each in ahead]
     looks.sort(key=lambda each: found.rollouts[each].score)
     shown = (*looks[:1], "hand", *first)
     rollouts = {each: found.rollouts[each] for each in shown if each in found.rollouts}
     picture(replace(found, rollouts=rollouts), out.with_suffix(".png"))
     rows = found.rows
     if not options.horizons:
-        # Without look-ahead there is no oracle, and no gap.
-        rows = tuple(row for row in rows if row.policy != "oracle")
+        # Without look-ahead there is no gap.
+        rows = tuple(row for row in rows if row.policy != "look-ahead")
     made = replace(found, rows=rows).to_json()
     for row in made["rows"] if not options.horizons else ():
         del row["gap_percent"]

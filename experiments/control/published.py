@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from archgym.control.policies import ControlPolicy, hindsight_score
-from archgym.control.tasks import ControlTask, Episode, reference, roll, task_of
+from archgym.control.policies import ControlPolicy
+from archgym.control.tasks import ControlTask, Episode, hindsight, reference, roll, task_of
 from archgym.simulators.cpu.kernel.run import PLACES
 
 F = np.float32
@@ -468,7 +468,7 @@ def score(options: argparse.Namespace) -> None:
     """Print the share of cost saved against the best static settings of each episode."""
     task = task_of(options.task)
     names = task.episodes("held-out")[: options.episodes]
-    fixed = np.array([hindsight_score(task, name) for name in names])
+    fixed = np.array([hindsight(task, name)[1] for name in names])
     for kind in ("athena", "bandit"):
         policy = Agent(kind, 800.0 if options.task == "cpu-narrow" else 3200.0)
         scores = []

@@ -1,4 +1,4 @@
-"""Score networks against oracle and static settings that `measure.py` has recorded before."""
+"""Score networks against look-ahead and static settings that `measure.py` has recorded before."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ def main() -> None:
     task = task_of(recorded["task"])
     for split in dict.fromkeys(row["split"] for row in recorded["rows"]):
         rows = {r["policy"]: np.array(r["scores"]) for r in recorded["rows"] if r["split"] == split}
-        fixed, most = rows["hindsight"], 1.0 - rows["oracle"] / rows["hindsight"]
+        fixed, most = rows["hindsight"], 1.0 - rows["look-ahead"] / rows["hindsight"]
         found = []
         for path in options.networks:
             policy, scores = Network.read(path), []
@@ -39,7 +39,7 @@ def main() -> None:
         against = {
             name: round(_p_value((scores - ours) / fixed, rng), 4)
             for name, scores in rows.items()
-            if name != "oracle" and not name.startswith("imitation")
+            if name != "look-ahead" and not name.startswith("imitation")
         }
         print(
             f"{split} mean: saved {mean.value:.1f} % ({mean.low:.1f} to {mean.high:.1f}), gap "

@@ -1,6 +1,7 @@
 """Cores that share a channel: price of not coordinating, and teams of learners, as JSON lines.
 
-`yardsticks` runs statics and look-aheads on held-out episodes. `learn` trains PPO at equal numbers
+`yardsticks` runs statics and look-aheads on held-out episodes. `search` chooses joint settings at
+some epochs by running each of them to the end. `learn` trains PPO at equal numbers
 of epochs: one network for each core's agent with the team's or the core's own reward, or one agent
 that sees and controls all cores. `table` prints shares of cost saved against the best joint static
 settings in hindsight, with intervals over episodes.
@@ -17,8 +18,8 @@ import numpy as np
 from gymnasium import spaces
 
 from archgym.control.comparison import _interval
-from archgym.control.policies import Oracle, policy_of
-from archgym.control.tasks import ControlTask, roll, task_of
+from archgym.control.policies import LookAhead, policy_of
+from archgym.control.tasks import ControlTask, Episode, hindsight, joint_actions, roll, task_of
 from archgym.envs import Sb3VecEnv
 from archgym.envs.control_team import ParallelControlEnv
 
@@ -28,18 +29,51 @@ def score(task: ControlTask, name: str, joint: tuple[int, ...]) -> float:
     return roll(task, name, lambda episode: joint).score
 
 
-def joint_static(task: ControlTask, name: str, cores: int) -> tuple[tuple[int, ...], float]:
-    """Return joint static settings that no single core can improve, from the best equal ones."""
-    n = len(task.actions)
-    best = min((score(task, name, (a,) * cores), (a,) * cores) for a in range(n))
-    for _ in range(2):
-        before = best
-        for core in range(cores):
-            tried = [(*best[1][:core], a, *best[1][core + 1 :]) for a in range(n)]
-            best = min(best, *((score(task, name, joint), joint) for joint in tried))
-        if best == before:
-            break
-    return best[1], best[0]
+def to_the_end(
+    task: ControlTask, start: Episode, joint: tuple[int, ...], into: Episode | None
+) -> tuple[np.ndarray, Episode]:
+    """Return the cost of each core from a state on under joint settings, and the branch used."""
+    branch = start.copy(into)
+    return roll(task, "", lambda episode: joint, branch).cost.sum(axis=0), branch
+
+
+def search(options: argparse.Namespace) -> None:
+    """Choose joint settings at some epochs by running each to the end, one line an episode.
+
+    The search begins with the best joint static settings. At each of the epochs every joint
+    setting is tried from there on, held to the end; the best one is kept until the next.
+    """
+    task = task_of(f"cpu-cores-{options.cores}")
+    for number in range(options.first, options.first + options.episodes):
+        started, name = time.process_time(), f"held-out-{number}"
+        best, fixed = hindsight(task, name)
+        length = len(roll(task, name, lambda episode, best=best: best).cost)
+        every = [length * turn // options.turns for turn in range(options.turns)]
+        episode, spent, chosen = Episode(task, name), np.zeros(options.cores), []
+        done = np.zeros(options.cores)
+        branch: Episode | None = None
+        n_both = 0
+        while not episode.is_over:
+            if episode.number in every:
+                found = {}
+                for joint in joint_actions(task):
+                    ahead, branch = to_the_end(task, episode, joint, branch)
+                    found[joint] = float((spent + ahead).mean())
+                # Of equal ones the present one.
+                best = min(found, key=lambda joint: (found[joint], joint != best))
+                chosen.append([episode.number, *best])
+            part = episode.step(best)
+            spent, done = spent + part.cost, done + part.work
+            n_both += bool((part.work > 0.0).all())
+        found_score = float((spent / done).mean())
+        row = {"episode": name, "static": fixed, "search": found_score, "chosen": chosen}
+        row |= {"saved_percent": 100.0 * (1.0 - found_score / fixed), "epochs": episode.number}
+        _append(options.out, {**row, "both": n_both, "s": round(time.process_time() - started)})
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+    saved = np.array([row["saved_percent"] for row in rows if "search" in row])
+    means = saved[np.random.default_rng(0).integers(len(saved), size=(10_000, len(saved)))]
+    each = _interval(float(saved.mean()), means.mean(axis=1))
+    print(f"saved {each.value:.1f} % ({each.low:.1f} to {each.high:.1f}) in {len(saved)} episodes")
 
 
 def yardsticks(options: argparse.Namespace) -> None:
@@ -47,13 +81,13 @@ def yardsticks(options: argparse.Namespace) -> None:
     task = task_of(f"cpu-cores-{options.cores}")
     for number in range(options.first, options.first + options.episodes):
         started, name = time.process_time(), f"held-out-{number}"
-        joint, fixed = joint_static(task, name, options.cores)
+        joint, fixed = hindsight(task, name)
         assert task.alone is not None
         alone = task.alone(name)
         found: dict[str, Any] = {"joint-static": fixed, "alone-best": score(task, name, alone)}
         for policy in (
             *(policy_of(each, task) for each in ("best-static", "hand", "feedback", "ducb")),
-            *(Oracle(h, selfish=each) for h in options.horizons for each in (True, False)),
+            *(LookAhead(h, each) for h in options.horizons for each in (True, False)),
         ):
             policy.start(task, name)
             found[policy.name] = roll(task, name, policy.act).score
@@ -158,22 +192,25 @@ def table(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run one of the four."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("yardsticks", "learn", "table"))
+    parser.add_argument("what", choices=("yardsticks", "search", "learn", "table"))
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=4)
     ways = ("team", "own", "single")
     parser.add_argument("--ways", choices=ways, nargs="+", default=ways)
     parser.add_argument(
-        "--horizons", type=int, nargs="*", default=[], help="of look-ahead [epochs]"
+        "--horizons", type=int, nargs="*", default=[], help="of look-ahead [instructions]"
     )
+    parser.add_argument("--turns", type=int, default=6, help="epochs that choose in `search`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=8_000)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    {"yardsticks": yardsticks, "learn": learn, "table": table}[options.what](options)
+    {"yardsticks": yardsticks, "search": search, "learn": learn, "table": table}[options.what](
+        options
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from archgym.agents.genetic import GeneticAgent
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.task import Task
-from archgym.spaces.parameter import Categorical
+from archgym.spaces.parameter import Categorical, Integer
+from archgym.spaces.space import DesignSpace
 from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.agents.telling import trials
@@ -187,7 +189,7 @@ def test_no_design_in_flight_is_asked_for_twice() -> None:
 
 
 def test_cheap_evaluations_leave_most_designs_to_the_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(MIXED.simulator), "evaluation_s", 1e-6)
+    monkeypatch.setattr(MIXED.simulator, "spec", replace(MIXED.simulator.spec, evaluation_s=1e-6))
     n_asks = 0
     ask = FewAgent.ask
 
@@ -206,12 +208,57 @@ def test_cheap_evaluations_leave_most_designs_to_the_crowd(monkeypatch: pytest.M
     assert len(found.rewards) >= 900
 
 
+def test_models_of_a_large_cheap_space_think_for_two_hundred_evaluations() -> None:
+    space = DesignSpace("large", [Integer(name=f"p{n}", low=0, high=3) for n in range(175)])
+    agent = AutoAgent(space, seed=0, thinking=0.5)
+
+    assert all(agent._thinker() is agent._few for _ in range(200))
+
+
+def test_stuck_search_tries_single_changes_of_its_best_design() -> None:
+    tried: list[np.ndarray] = []
+    for polish in (0.0, 0.5):
+        found = search(AutoAgent, MIXED, 60, opening=10, patience=6, polish=polish)
+        best = found.designs[[int(np.argmax(found.rewards))]]
+        later = found.designs[int(np.argmax(found.rewards)) + 7 :]
+        tried.append((MIXED.space.canonical(later) != best).sum(axis=1) == 1)
+        assert found.n_repeated == 0
+
+    assert tried[1].sum() > tried[0].sum()
+
+
+def test_changes_of_the_best_design_are_one_of_each_parameter() -> None:
+    agent = AutoAgent(MIXED.space, seed=0)
+    designs = MIXED.space.sample(12, np.random.default_rng(0))
+    agent._few.take(trials(designs, np.arange(12.0)))
+    best = MIXED.space.canonical(designs[-1:])
+
+    asked = []
+    while len(found := agent._few.ask_change(agent._changed)):
+        asked.append(found[0])
+        agent._few.expect(found)
+    changed = [int((design != best[0]).argmax()) for design in asked]
+
+    assert len(set(changed)) == len(changed) > 1
+    assert len(changed) <= MIXED.space.n_parameters
+    assert agent._changed == set(changed)
+
+
+def test_search_that_tries_changes_resumes_to_the_same_designs() -> None:
+    given: dict[str, Any] = {"opening": 10, "patience": 4, "polish": 0.5, "batch_size": 3}
+    short, long = (search(AutoAgent, MIXED, n, seed=5, **given) for n in (40, 70))
+
+    assert np.array_equal(long.designs[:40], short.designs[:40])
+
+
 def test_suited_hyperparameters_depend_on_the_stated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def suited(evaluation_s: float, workers: int) -> dict[str, Any]:
-        monkeypatch.setattr(type(MIXED.simulator), "evaluation_s", evaluation_s)
+        monkeypatch.setattr(
+            MIXED.simulator, "spec", replace(MIXED.simulator.spec, evaluation_s=evaluation_s)
+        )
         return AutoAgent.suited(MIXED, workers)
 
-    assert suited(1.0, 8) == {"batch_size": 8, "island": "few"}
-    assert suited(1.0, 1) == {"island": "few"}
-    assert suited(0.002, 8) == {"island": "few"}
-    assert suited(1e-5, 8) == {"thinking": 0.5}
+    assert suited(1.0, 8) == {"batch_size": 8, "island": "few", "polish": 0.25}
+    assert suited(1.0, 1) == {"island": "few", "polish": 0.25}
+    assert suited(0.002, 8) == {"island": "few", "polish": 0.25}
+    assert suited(1e-5, 8) == {"thinking": 0.5, "polish": 0.25}

@@ -1,7 +1,6 @@
 """Searches in which no random design can be built go on from the default one."""
 
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from archgym.agent.agent import agent_class
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
@@ -23,18 +23,21 @@ FIRST = 12
 class NarrowSimulator(Simulator):
     """Builds only what lies close to the default design: one of four thousand designs."""
 
-    name = "narrow"
-    version = 0
-    metrics = (MetricSpec("cost", "1", "minimise", 0.1, "The sum of all parameters."),)
-    model_reasons = ("It lies too far off.",)
-    objectives: Mapping[str, Objective] = {"cost": Objective("cost", (Term("cost", "minimise"),))}
-    default_objective = "cost"
-    default_workload = "only"
+    spec = SimulatorSpec(
+        name="narrow",
+        version=0,
+        metrics=(MetricSpec("cost", "1", "minimise", 0.1, "The sum of all parameters."),),
+        model_reasons=("It lies too far off.",),
+        objectives={"cost": Objective("cost", (Term("cost", "minimise"),))},
+        default_objective="cost",
+        default_workload="only",
+    )
 
     def __init__(self) -> None:
-        self.space = DesignSpace(
+        space = DesignSpace(
             "narrow", [Integer(name=f"p{i}", low=0, high=63, default=32, doc="") for i in range(6)]
         )
+        self.spec = self.spec.completed(space=space)
 
     def workload_names(self) -> tuple[str, ...]:
         return ("only",)

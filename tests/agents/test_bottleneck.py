@@ -7,7 +7,8 @@ import pytest
 
 from archgym.agents.bottleneck import BottleneckAgent
 from archgym.errors import BudgetExhausted
-from archgym.evaluation.simulator import simulator_class
+from archgym.evaluation.capabilities import bottlenecks_of
+from archgym.evaluation.simulator import default_workload, simulator_class
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.simulators.soc import SocSimulator
@@ -65,7 +66,7 @@ def test_bottlenecks_name_moves_of_the_space_and_shares() -> None:
     simulator = SocSimulator(graph="radar")
     space, workload = simulator.space, simulator.workload("radar")
     for indices in space.sample(20, np.random.default_rng(0)):
-        found = simulator.bottlenecks(indices, workload)
+        found = bottlenecks_of(simulator, indices, workload)
         assert {b.metric for b in found} >= {"latency_s", "power_w", "energy_j"}
         design = dict(space.design_at(space.canonical(indices[None])[0]))
         for bottleneck in found:
@@ -79,18 +80,18 @@ def test_bottlenecks_name_moves_of_the_space_and_shares() -> None:
 @pytest.mark.parametrize("name", ["moe", "accelerator"])
 def test_costs_are_bottlenecks_with_parameters_of_every_space(name: str) -> None:
     kind = simulator_class(name)
-    for space in kind.space_names:
+    for space in kind.spec.space_names:
         simulator = kind(space=space)
-        assert simulator.relief.keys() == simulator.costs.keys()
-        named = {p for names in simulator.relief.values() for p in names}
-        if not simulator.costs:
+        assert simulator.spec.relief.keys() == simulator.spec.costs.keys()
+        named = {p for names in simulator.spec.relief.values() for p in names}
+        if not simulator.spec.costs:
             # Systolic arrays, whose cycles have no part that could be idealised.
             assert space in ("systolic", "systolic-buffered")
             continue
         assert len(named & set(simulator.space.names)) >= len(simulator.space.names) // 2
     simulator = kind()
-    workload = simulator.workload(simulator.default_workload)
-    found = simulator.bottlenecks(simulator.space.default_indices, workload)
+    workload = simulator.workload(default_workload(simulator))
+    found = bottlenecks_of(simulator, simulator.space.default_indices, workload)
     assert len({b.name for b in found}) >= 2
     assert all(0.0 < b.share <= 1.0 for b in found)
     assert all(set(b.parameters) <= set(simulator.space.names) for b in found)
@@ -99,11 +100,11 @@ def test_costs_are_bottlenecks_with_parameters_of_every_space(name: str) -> None
 def test_costs_of_dram_are_bottlenecks_with_parameters() -> None:
     task = Task.make("dram", "cloud-1")
     simulator, workload = task.simulator, task.workloads[0].workload
-    found = simulator.bottlenecks(task.space.default_indices, workload)
+    found = bottlenecks_of(simulator, task.space.default_indices, workload)
 
     # A fraction of the time goes to each cost, so an ideal machine without it is faster.
     shares = {b.name: b.share for b in found if b.metric == "total_time_ns"}
-    assert shares.keys() <= simulator.costs.keys()
+    assert shares.keys() <= simulator.spec.costs.keys()
     assert shares["rows"] > 0.05
     assert all(set(b.parameters) <= set(task.space.names) for b in found)
     _, rewards = _asked(task, 0, 25)

@@ -65,7 +65,7 @@ def asked(task: Task, n: int, **hyperparameters: Any) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("env_runners", 2), ("groups", "all"), ("critic", "x"), ("width", 0)],
+    [("groups", "all"), ("critic", "x"), ("width", 0)],
 )
 def test_hyperparameters_that_cannot_be_are_refused(name: str, value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=f"`{name}` must be"):

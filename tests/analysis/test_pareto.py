@@ -265,7 +265,7 @@ def test_reference_point_of_the_published_form_is_zero() -> None:
 
 
 def test_default_design_of_the_toy_has_a_hypervolume_of_its_own() -> None:
-    task = toy_task("light", ToySimulator.objectives["balanced"].name)
+    task = toy_task("light", ToySimulator.spec.objectives["balanced"].name)
     default = task.space.default_indices[None, :]
     terms = task.trials(default, task.evaluate(default), np.zeros(1, dtype=bool)).terms
 

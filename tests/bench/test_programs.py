@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 
 from archgym.bench import (
+    bench_plan,
     bench_task,
     optuna_constraints,
     optuna_objective,
     read_bench_report,
+    run_bench,
     run_program,
+    run_programs,
     verify_bench,
 )
 from archgym.envs.design import DesignEnv
-from archgym.errors import InvalidArgumentError, MissingProgramError
+from archgym.errors import ArchGymError, InvalidArgumentError, MissingProgramError
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
@@ -304,3 +307,40 @@ def test_carps_random_search_runs_on_a_task() -> None:
         row = np.array([[int(config[name]) for name in task.space.names]])
         expected = task.evaluate(row).reward[0] if task.space.feasible(row)[0] else -25.0
         assert -found.cost == expected
+
+
+def test_one_folder_takes_agents_and_programs_and_reports_join(tmp_path: Path) -> None:
+    tasks, out = [bench_task(TASK)], tmp_path / "one"
+    plan = bench_plan(["random"], tasks, 2, 8, ["program", "program-two"]).decided()
+    run_bench(plan, out)
+    commands = {"program": client(tmp_path), "program-two": client(tmp_path)}
+    runs = run_programs(commands, plan, out)
+    run_bench(bench_plan(["random", "genetic"], tasks, 2, 12).decided(), tmp_path / "two")
+
+    report = read_bench_report(out, tmp_path / "two")
+
+    assert {run.program for run in runs} == set(commands)
+    assert verify_bench(out).refusals == ()
+    names = {"random", "program", "program-two", f"random ({tmp_path / 'two'})", "genetic"}
+    assert {agent.agent for agent in report.tasks[0].agents} == names
+    assert report.budgets == (8,)
+    shipped = {name for name in names if not name.startswith("program")}
+    for standing in report.standings:
+        own = standing.agent.startswith("program")
+        assert set(standing.against) == (shipped if own else set())
+        assert all(0 < p <= 1 for p in standing.against.values())
+
+
+def test_folders_of_other_tasks_of_one_name_are_not_joined(tmp_path: Path) -> None:
+    tasks = [bench_task(TASK)]
+    run_bench(bench_plan(["random"], tasks, 1, 5).decided(), tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    plan = tmp_path / "b" / "sweep.json"
+    if not plan.exists():
+        (plan,) = (tmp_path / "b").glob("*.json")
+    text = plan.read_text()
+    digest = json.loads(text)["tasks"][TASK]["digest"]
+    plan.write_text(text.replace(digest, digest[::-1]))
+
+    with pytest.raises(ArchGymError):
+        read_bench_report(tmp_path / "a", tmp_path / "b")

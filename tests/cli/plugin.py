@@ -1,6 +1,7 @@
 """A simulator as another package registers it, for tests of commands."""
 
-from typing import Annotated, Any, ClassVar
+from dataclasses import replace
+from typing import Annotated, Any
 
 from archgym.evaluation.options import Option, declared
 from archgym.evaluation.simulator import Simulator
@@ -13,8 +14,11 @@ def _plugin_class() -> type[Simulator]:
     class PluginSimulator(ToySimulator):
         """Bowls in four dimensions."""
 
-        name = "plugin"
-        space_names: ClassVar[tuple[str, ...]] = ("default",)
+        spec = replace(
+            ToySimulator.spec,
+            name="plugin",
+            space_names=("default",),
+        )
 
         @declared
         def __init__(
@@ -28,10 +32,8 @@ def _plugin_class() -> type[Simulator]:
             super().__init__(trouble, float(pace_s))
             chosen = {"device": device, "trouble": trouble, "pace_s": pace_s}
             usual = {"device": "small", "trouble": "none", "pace_s": "0"}
-            self.options: dict[str, Any] = {
-                name: value for name, value in chosen.items() if value != usual[name]
-            }
-            self.space = SPACE
+            options = {name: value for name, value in chosen.items() if value != usual[name]}
+            self.spec = self.spec.completed(space=SPACE, options=options)
 
         def describe_workload(self, workload: Any) -> dict[str, tuple[float | str, str]]:
             return {"load": (float(workload.content), "")}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.cli.console.progress import CountBar
-from archgym.control.policies import Network, Oracle
+from archgym.control.policies import LookAhead, Network
 from archgym.control.tasks import Episode
 from tests.cli.conftest import Archgym
 
@@ -18,23 +18,23 @@ def test_run_too_short_for_a_gap_is_told_and_a_split_counts_once(archgym: Archgy
     ran = archgym(*_SHORT, "--episodes", "2", "--split", "held-out", "--split", "held-out")
 
     # Before: `nan` and `-inf`, and every row twice.
-    assert ran.out.count("oracle ") == 1
+    assert ran.out.count("look-ahead ") == 1
     assert "nan" not in ran.out
     assert "inf" not in ran.out
-    assert "The oracle saves less than 0.05 % on split held-out" in ran.err
+    assert "Look-ahead saves less than 0.05 % on split held-out" in ran.err
 
 
-def test_policy_that_saves_more_than_the_oracle_is_told(
+def test_policy_that_saves_more_than_look_ahead_is_told(
     archgym: Archgym, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Oracle, "act", lambda self, episode: (0,))
+    monkeypatch.setattr(LookAhead, "act", lambda self, episode: (0,))
 
     task = "dram-locality:requests=4000,epoch=50"
     ran = archgym(*_SHORT[:3], "--task", task, "--horizon", "1", "--episodes", "1")
 
     # Before: there was said to be no gap.
-    assert "Policy 'hand' saves more than the oracle on split held-out" in ran.err
-    assert "`--horizon 8` or `--beam 8`" in ran.err
+    assert "Policy 'hand' saves more than look-ahead on split held-out" in ran.err
+    assert "`--horizon 400` or `--beam 8`" in ran.err
     assert "no gap" not in ran.err
 
 
@@ -59,7 +59,7 @@ def test_policy_of_another_task_is_refused_before_any_run(
         made = archgym("rule", "new", f"{domain}.py", "--domain", domain, "--template", template)
         assert made.code == 0, made.err
     Network("cpu-mixture", [(np.zeros((31, 9)), np.zeros(9))]).write("cpu.npz")
-    # Before: refused once the oracle had run.
+    # Before: refused once look-ahead had run.
     monkeypatch.setattr(Episode, "step", None)
 
     for name in ("cpu-control.py", "dram-scheduling.py", "tlb.py", "cpu.npz"):

@@ -1,5 +1,7 @@
 """Command `prove`."""
 
+import re
+import shlex
 from typing import Any
 
 import numpy as np
@@ -113,7 +115,7 @@ def test_space_that_is_too_large_to_enumerate_is_not_said_to_need_more_time(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     space = archgym_package.DesignSpace(
-        "large", [archgym_package.Integer(name=f"n{k}", low=1, high=10**6) for k in range(4)]
+        "large", [archgym_package.Integer(name=f"n{k}", low=1, high=10**3) for k in range(8)]
     )
 
     @archgym_package.simulator(space=space, metrics={"t": "minimise"})
@@ -125,7 +127,25 @@ def test_space_that_is_too_large_to_enumerate_is_not_said_to_need_more_time(
     _write_proof(prove(task, task.space.default_indices), task, None)
 
     said = " ".join(capsys.readouterr().out.split())
-    assert "1.00e+24 combinations are too many to evaluate. Hold values" in said
+    assert "1.00e+24 combinations are too many to evaluate." in said
+    assert "All designs with 7 values of the best known design held can be evaluated" in said
     assert "1 design evaluated in less than 1 s" in said
     # Before: "To continue for longer: --seconds, or --table FILE."
     assert "continue for longer" not in said
+
+
+@pytest.mark.slow
+def test_unfinished_proof_says_what_is_left_and_how_to_prove_a_part(archgym: Archgym) -> None:
+    archgym("search", "dram", "-w", "stream", "-n", "4", "-a", "random", "--out", "study")
+
+    ran = archgym("prove", "study", "--seconds", "2")
+
+    said = " ".join(ran.out.split())
+    # Before: "nothing is known about the designs that are left", and no way on.
+    assert "any design that is left may be better, since no bound on them is known" in said
+    assert re.search(r"[\d,]+ designs are left, which take about [\d.]+ \w+ to evaluate", said)
+    assert "values of the best known design held can be evaluated in 2 s:" in said
+    starts = ("archgym search", "archgym prove")
+    search, prove_part = [line for line in ran.out.splitlines() if line.startswith(starts)]
+    assert archgym(*shlex.split(search)[1:]).code == 0
+    assert archgym(*shlex.split(prove_part)[1:], "--seconds", "60").code == 0

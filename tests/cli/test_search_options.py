@@ -1,6 +1,7 @@
 """Start designs, earlier studies and rules to stop on the command line."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -171,11 +172,28 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     assert read_study("auto").header.hyperparameters == {
         "batch_size": 3,
         "island": "few",
+        "polish": 0.25,
     }
     assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
     assert "A new study with the hyperparameter batch_size=3 keeps more of them busy" in idle.err
     assert "idle" not in busy.err
+
+
+def test_several_seeds_are_searched_and_the_best_is_reported(archgym: Archgym) -> None:
+    words = ["search", "plugin", "-w", "light", "-n", "6", "-a", "random"]
+    said = archgym(*words, "--seed", "3", "--seeds", "3", "--out", "several")
+    data = archgym(*words, "--seed", "3", "--seeds", "3", "--json")
+
+    studies = [read_study(Path("several") / f"seed-{seed}") for seed in (3, 4, 5)]
+    bests = [study.best() for study in studies]
+    best = max(bests, key=lambda each: -math.inf if each is None else each.reward)
+    assert best is not None
+    assert [study.header.seed for study in studies] == [3, 4, 5]
+    assert [study.evaluations for study in studies] == [6, 6, 6]
+    assert all(f"several/seed-{seed}: Best reward" in said.out for seed in (3, 4, 5))
+    assert "searches found the best reward" in said.out
+    assert json.loads(data.out)["best"]["reward"] == best.reward
 
 
 def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:

@@ -242,3 +242,14 @@ def test_mistyped_option_of_a_recording_is_named(archgym: Archgym) -> None:
 
     assert ran.code == 2
     assert "No such option: --max-acesses" in ran.err
+
+
+def test_requests_of_a_trace_are_shown_on_a_memory_as_large_as_the_file_says(
+    archgym: Archgym,
+) -> None:
+    lines = ["# placed_bytes: 17179869184", "0: read 0x1c0000000", "5: read 0x1c0000040"]
+    Path("large.stl").write_text("\n".join(lines) + "\n")
+
+    ran = archgym("trace", "requests", "large.stl", "--json")
+
+    assert ran.json["requests"] == 2

@@ -10,6 +10,7 @@ import pytest
 import archgym as ag
 from archgym.codesign import compare_strategies, strategies_of
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import bounds_of
 from archgym.tables import prove
 from tests.composition.test_composition import composed
 
@@ -129,7 +130,7 @@ def test_bounds_are_never_worse_than_results() -> None:
     rng = np.random.default_rng(1)
     drawn = rng.integers(0, whole.space.sizes, size=(12, whole.space.n_parameters))
 
-    bounds = whole.bounds(drawn, workload)
+    bounds = bounds_of(whole, drawn, workload)
     found = whole.evaluate_batch(drawn, workload)
 
     built = found.reason == 0
@@ -142,11 +143,11 @@ def test_bounds_know_nothing_before_their_parameters_are_chosen() -> None:
     whole: Any = ag.Task.make("accelerator+dram", **SHORT).simulator
     workload = whole.workload("resnet-18")
     partial = np.full((2, whole.space.n_parameters), -1)
-    for name in whole.bounded_by:
+    for name in whole.spec.bounded_by:
         place = whole.space.names.index(name)
         partial[1, place] = whole.space.default_indices[place]
 
-    nothing, latency = whole.bounds(partial, workload)[:, 0]
+    nothing, latency = bounds_of(whole, partial, workload)[:, 0]
 
     assert np.isnan(nothing)
     assert latency > 0.0

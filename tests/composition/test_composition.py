@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 import archgym as ag
 from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError
+from archgym.evaluation.capabilities import bottlenecks_of, results_without
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.simulator import BatchResult
+from archgym.evaluation.spec import SimulatorSpec
 
 Metrics = Mapping[str, float]
 
@@ -19,26 +22,26 @@ Metrics = Mapping[str, float]
 class CoreSimulator(ag.Simulator):
     """Core with a cache: misses fall with its ways, area grows."""
 
-    name = "core"
-    version = 3
-    space = ag.DesignSpace(
-        "default",
-        [ag.PowerOfTwo("ways", 1, 16), ag.Categorical("policy", ("lru", "random"))],
-        constraints=[ag.Constraint("few", ag.P("ways") <= 8, "at most 8 ways")],
-        conditions=[ag.Condition("policy", ag.P("ways") > 1)],
+    spec = SimulatorSpec(
+        name="core",
+        version=3,
+        space=ag.DesignSpace(
+            "default",
+            [ag.PowerOfTwo("ways", 1, 16), ag.Categorical("policy", ("lru", "random"))],
+            constraints=[ag.Constraint("few", ag.P("ways") <= 8, "at most 8 ways")],
+            conditions=[ag.Condition("policy", ag.P("ways") > 1)],
+        ),
+        metrics=(
+            ag.MetricSpec("misses", "", "minimise", 1.0, "Misses."),
+            ag.MetricSpec("area_mm2", "mm2", "minimise", 0.01, "Area."),
+        ),
+        physical_limits=(Limit("area_mm2", "<=", 7.0),),
+        objectives={"few": ag.Objective("few", (ag.Term("misses", "minimise"),))},
+        default_objective="few",
+        default_workload="short",
+        costs={"cold": "no miss is cold"},
+        relief={"cold": ("ways",)},
     )
-    metrics: tuple[ag.MetricSpec, ...] = (
-        ag.MetricSpec("misses", "", "minimise", 1.0, "Misses."),
-        ag.MetricSpec("area_mm2", "mm2", "minimise", 0.01, "Area."),
-    )
-    physical_limits: tuple[Limit, ...] = (Limit("area_mm2", "<=", 7.0),)
-    objectives: Mapping[str, ag.Objective] = {
-        "few": ag.Objective("few", (ag.Term("misses", "minimise"),))
-    }
-    default_objective = "few"
-    default_workload = "short"
-    costs: Mapping[str, str] = {"cold": "no miss is cold"}
-    relief: Mapping[str, tuple[str, ...]] = {"cold": ("ways",)}
     n_designs = 0
 
     def workload_names(self) -> tuple[str, ...]:
@@ -66,17 +69,18 @@ class CoreSimulator(ag.Simulator):
 class MemorySimulator(CoreSimulator):
     """Memory whose workload is a number of requests."""
 
-    name = "memory"
-    space = ag.DesignSpace("default", [ag.PowerOfTwo("channels", 1, 4)])
-    metrics = (ag.MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),)
-    model_reasons = ("too many requests",)
-    physical_limits = ()
-    objectives: Mapping[str, ag.Objective] = {
-        "fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))
-    }
-    default_objective = "fast"
-    costs: Mapping[str, str] = {}
-    relief: Mapping[str, tuple[str, ...]] = {}
+    spec = replace(
+        CoreSimulator.spec,
+        name="memory",
+        space=ag.DesignSpace("default", [ag.PowerOfTwo("channels", 1, 4)]),
+        metrics=(ag.MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),),
+        model_reasons=("too many requests",),
+        physical_limits=(),
+        objectives={"fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))},
+        default_objective="fast",
+        costs={},
+        relief={},
+    )
 
     def _simulate(self, indices: np.ndarray, workload: ag.Workload, cold: float) -> BatchResult:
         MemorySimulator.n_designs += len(indices)
@@ -118,11 +122,11 @@ def test_names_of_parts_are_their_own_behind_the_name_of_the_part() -> None:
     assert [spec.name for spec in both.metrics] == [
         "total_ns", "core.misses", "core.area_mm2", "memory.time_ns",
     ]  # fmt: skip
-    assert both.groups == {
+    assert both.spec.groups == {
         "core": ("core.ways", "core.policy"),
         "memory": ("memory.channels",),
     }
-    assert both.costs == {"core.cold": "no miss is cold"}
+    assert both.spec.costs == {"core.cold": "no miss is cold"}
     assert both.links == {"core > memory": "one request a miss"}
 
 
@@ -196,10 +200,10 @@ def test_costs_of_a_part_pass_through() -> None:
     workload = both.workload("short")
     indices = both.space.indices_of(design(core_ways=4))[None, :]
 
-    ideal = both.evaluate_without("core.cold", indices, workload)
+    ideal = results_without(both, "core.cold", indices, workload)
 
     assert ideal.values[0].tolist() == [133.0, 125.0, 4.0, 125.0]
-    named = {(b.name, b.metric) for b in both.bottlenecks(indices[0], workload)}
+    named = {(b.name, b.metric) for b in bottlenecks_of(both, indices[0], workload)}
     assert ("core.cold", "core.misses") in named
 
 
@@ -208,7 +212,7 @@ def test_a_cost_keeps_its_own_results() -> None:
     workload = both.workload("short")
     indices = both.space.indices_of(design(core_ways=4))[None, :]
 
-    both.evaluate_without("core.cold", indices, workload)
+    results_without(both, "core.cold", indices, workload)
 
     assert both.evaluate_batch(indices, workload).values[0, 1] == 135.0
 
@@ -358,10 +362,10 @@ def test_composition_is_a_part_of_another() -> None:
 
 
 def test_stated_time_is_that_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CoreSimulator, "evaluation_s", 0.25)
-    monkeypatch.setattr(MemorySimulator, "evaluation_s", 0.5)
+    monkeypatch.setattr(CoreSimulator, "spec", replace(CoreSimulator.spec, evaluation_s=0.25))
+    monkeypatch.setattr(MemorySimulator, "spec", replace(MemorySimulator.spec, evaluation_s=0.5))
 
-    assert composed().evaluation_s == 0.75
+    assert composed().spec.evaluation_s == 0.75
 
 
 def test_unknown_metric_of_own_parts_is_refused_with_the_near_ones() -> None:

@@ -5,8 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.evaluation.capabilities import Bounded, bounds_of
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    FEASIBLE,
+    default_workload,
+    simulator_class,
+    simulator_names,
+)
 
 # Space, workload and options with which an evaluation is short.
 _CASES: dict[str, list[tuple[str, str, dict[str, str]]]] = {
@@ -29,9 +35,9 @@ _N = 24
 
 
 def _bounded() -> set[str]:
-    return {
-        name for name in simulator_names() if simulator_class(name).bounds is not Simulator.bounds
-    } - {"kv+dram"}
+    return {name for name in simulator_names() if issubclass(simulator_class(name), Bounded)} - {
+        "kv+dram"
+    }
 
 
 def test_all_simulators_with_bounds_are_tried() -> None:
@@ -46,7 +52,7 @@ def test_no_result_is_better_than_the_bound_of_some_of_its_choices(
     name: str, space: str, workload: str, options: dict[str, Any]
 ) -> None:
     simulator = make_simulator(simulator_class(name), space, None, options)
-    opened = simulator.workload(workload or simulator.default_workload)
+    opened = simulator.workload(workload or default_workload(simulator))
     rng = np.random.default_rng(5)
     drawn = rng.integers(0, simulator.space.sizes, size=(20 * _N, simulator.space.n_parameters))
     drawn = drawn[simulator.space.feasible(drawn)][:_N]
@@ -57,7 +63,7 @@ def test_no_result_is_better_than_the_bound_of_some_of_its_choices(
     for share in (0.0, 0.1, 0.5):
         free = rng.random(designs.shape) < share
 
-        bounds = simulator.bounds(np.where(free, -1, designs), opened)
+        bounds = bounds_of(simulator, np.where(free, -1, designs), opened)
 
         for column, spec in enumerate(simulator.metrics):
             known = is_built & ~np.isnan(bounds[:, column])

@@ -46,7 +46,7 @@ for proving_id, make_proving in PROVING.items():
 VARIANTS = [
     (env_id, {"space": space})
     for env_id, name in environment_ids().items()
-    for space in simulator_class(name).space_names
+    for space in simulator_class(name).spec.space_names
 ] + [(env_id, {}) for env_id in PROVING]
 # An environment sees a space through its kinds of parameters alone, all of which the proving
 # spaces have. The checkers run on them and on the default space of each simulator.

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.measurements.prior import chosen_prior
 
 # The first space of each simulator, and further ones with metrics of their own.
 SPACES = [
-    *((n, simulator_class(n).space_names[0]) for n in simulator_names() if "+" not in n),
-    *((n, simulator_class(n).space_names[-1]) for n in ("accelerator", "dram", "kv")),
+    *((n, simulator_class(n).spec.space_names[0]) for n in simulator_names() if "+" not in n),
+    *((n, simulator_class(n).spec.space_names[-1]) for n in ("accelerator", "dram", "kv")),
 ]
 # Models of silicon and power, equal for all workloads and still uncertain; a share that routing
 # decides.
@@ -26,7 +26,7 @@ ESTIMATED = (
 def test_metrics_that_do_not_depend_on_the_run_have_no_error(name: str, space: str) -> None:
     simulator = make_simulator(simulator_class(name), space, None, {})
     with_error = chosen_prior(simulator.metrics, "test").metrics
-    workloads = dict.fromkeys([simulator.default_workload, *simulator.workload_names()])
+    workloads = dict.fromkeys([default_workload(simulator), *simulator.workload_names()])
     task = Task.make(simulator, list(workloads)[:2])
     more = task.space.sample(3, np.random.default_rng(1))
     found = task.evaluate(np.vstack([task.space.default_indices, more]))

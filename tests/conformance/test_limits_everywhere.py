@@ -32,7 +32,7 @@ from tests.toys import ToySimulator, toy_task
 # Of the toy's designs, from almost none to almost all meet these.
 BOUNDS = st.sampled_from([11.0, 13.0, 15.0, 18.0, 22.0, 27.0])
 AGENTS = ("random", "genetic", "hill_climbing", "simulated_annealing", "nsga2", "extra_trees")
-POWER = [spec.name for spec in ToySimulator.metrics].index("power_mw")
+POWER = [spec.name for spec in ToySimulator.spec.metrics].index("power_mw")
 relaxed = settings(
     max_examples=6,
     deadline=None,

@@ -14,7 +14,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.measurements.file import append_measurements
 from archgym.measurements.spreadsheet import read_spreadsheet
@@ -28,7 +28,7 @@ from archgym.studies.study import Study
 SPACES = [
     pytest.param(name, space, marks=[pytest.mark.nightly] * (number > 0 or "+" in name))
     for name in simulator_names()
-    for number, space in enumerate(simulator_class(name).space_names)
+    for number, space in enumerate(simulator_class(name).spec.space_names)
 ]
 CORPUS = Path(__file__).parents[1] / "corpus"
 # Workloads from files.
@@ -49,7 +49,7 @@ def task_of(name: str, space: str, file: Path | None = None, **choices: Any) -> 
     One value lies beyond the range of its parameter, where the simulator declares wider ranges.
     """
     simulator = make_simulator(simulator_class(name), space, None, {})
-    workloads = [simulator.default_workload, *simulator.workload_names()]
+    workloads = [default_workload(simulator), *simulator.workload_names()]
     # Compositions are not made quick: one workload of each.
     workloads = workloads[:1] if "+" in name else workloads
     workloads = workloads if file is None else [str(file)]
@@ -115,7 +115,7 @@ def test_measurements_calibrate_and_decide(name: str, space: str, tmp_path: Path
 @pytest.mark.usefixtures("quick_simulators")
 @pytest.mark.parametrize(("name", "file"), FILES)
 def test_workloads_from_files_are_measured(name: str, file: str, tmp_path: Path) -> None:
-    space = "serving" if name == "kv" else simulator_class(name).space_names[0]
+    space = "serving" if name == "kv" else simulator_class(name).spec.space_names[0]
     check_measured(partial(task_of, name, space, CORPUS / file), tmp_path)
 
 

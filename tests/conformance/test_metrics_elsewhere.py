@@ -1,7 +1,6 @@
 """A metric that only another space or option has is asked for in vain, with the way to it."""
 
 import re
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import archgym as ag
 from archgym.errors import ArchGymError, UnknownNameError
 from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.simulators.kit import RowSimulator
 
@@ -18,7 +18,7 @@ def elsewhere(name: str) -> dict[str, dict[str, str]]:
     """Return the metrics that the default task lacks, with one choice that brings each."""
     kind = simulator_class(name)
     here = {spec.name for spec in kind().metrics}
-    choices = [{"space": space} for space in kind.space_names]
+    choices = [{"space": space} for space in kind.spec.space_names]
     for option in declared_options(kind):
         choices += [{option.name: str(value)} for value in option.samples]
     found: dict[str, dict[str, str]] = {}
@@ -62,13 +62,15 @@ def test_limits_name_it_too_and_unknown_metrics_stay_unknown(name: str) -> None:
 class Bare(RowSimulator):
     """A simulator without options, and without a constructor of its own."""
 
-    name = "bare"
-    version = 0
-    space = ag.DesignSpace("default", [ag.Integer("lanes", 1, 4)])
-    metrics = (ag.MetricSpec("time_us", "us", "minimise", 0.001, "Time."),)
-    objectives: ClassVar = {"quick": ag.Objective("quick", (ag.Term("time_us", "minimise"),))}
-    default_objective = "quick"
-    default_workload = "one"
+    spec = SimulatorSpec(
+        name="bare",
+        version=0,
+        space=ag.DesignSpace("default", [ag.Integer("lanes", 1, 4)]),
+        metrics=(ag.MetricSpec("time_us", "us", "minimise", 0.001, "Time."),),
+        objectives={"quick": ag.Objective("quick", (ag.Term("time_us", "minimise"),))},
+        default_objective="quick",
+        default_workload="one",
+    )
 
     def workload_names(self) -> tuple[str, ...]:
         return ("one",)

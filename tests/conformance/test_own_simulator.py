@@ -46,6 +46,6 @@ def test_simulator_of_the_page_is_made_as_a_registered_one(adder: ModuleType) ->
     simulator = make_simulator(kind, None, None, {})
 
     assert simulator.name == "adder"
-    assert simulator.space.name == kind.space_names[0] == "default"
-    assert simulator.fidelity == kind.fidelity_names[0] == "standard"
-    assert kind.table_space is None
+    assert simulator.space.name == kind.spec.space_names[0] == "default"
+    assert simulator.fidelity == kind.spec.fidelity_names[0] == "standard"
+    assert kind.spec.table_space is None

@@ -29,7 +29,7 @@ HEADINGS = ["Design space", "Observation", "Reward", "Episode end", "Workloads",
 # One space for each kind of parameter, and the default space of each simulator.
 PROVING: dict[str, Simulator] = {
     "toy": ToySimulator(),
-    **{f"proving-{space}": ProvingSimulator(space) for space in ProvingSimulator.space_names},
+    **{f"proving-{space}": ProvingSimulator(space) for space in ProvingSimulator.spec.space_names},
 }
 SIMULATORS = {
     **PROVING,
@@ -52,7 +52,7 @@ def _divisions(simulator: Simulator) -> dict[str, Any]:
     }
     if len(names) > 1:
         found["halves"] = {"even": names[::2], "odd": names[1::2]}
-    return found | ({"subsystem": "subsystem"} if simulator.groups else {})
+    return found | ({"subsystem": "subsystem"} if simulator.spec.groups else {})
 
 
 # The kinds of division are proven on the proving spaces; a simulator adds its own groups.
@@ -60,7 +60,7 @@ CASES = [
     (name, division, observes)
     for name, simulator in SIMULATORS.items()
     for division in _divisions(simulator)
-    if name in PROVING or division == ("subsystem" if simulator.groups else "parameter")
+    if name in PROVING or division == ("subsystem" if simulator.spec.groups else "parameter")
     for observes in (("all", "own") if name in PROVING else ("own",))
 ]
 

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
 from archgym.testing import ProvingSimulator, check_simulator
 from tests.toys import ToySimulator
 
 VARIANTS = [
     (name, space, fidelity)
     for name in simulator_names()
-    for space in simulator_class(name).space_names
-    for fidelity in simulator_class(name).fidelity_names
+    for space in simulator_class(name).spec.space_names
+    for fidelity in simulator_class(name).spec.fidelity_names
 ]
 
 
@@ -34,7 +34,7 @@ def test_simulator_conforms(name: str, space: str, fidelity: str) -> None:
         simulator,
         n_designs=8,
         seconds=SECONDS,
-        workloads=list(dict.fromkeys([simulator.default_workload, *share])),
+        workloads=list(dict.fromkeys([default_workload(simulator), *share])),
     )
 
 
@@ -45,22 +45,22 @@ def test_simulator_is_named_as_its_folder_and_made_without_arguments(name: str) 
     simulator = make()
 
     assert simulator.name == name
-    assert simulator.fidelity == simulator_class(name).fidelity_names[0]
+    assert simulator.fidelity == simulator_class(name).spec.fidelity_names[0]
 
 
 @pytest.mark.parametrize("name", simulator_names())
 def test_table_space_of_a_simulator_is_small_enough(name: str) -> None:
     kind = simulator_class(name)
-    if kind.table_space is None:
+    if kind.spec.table_space is None:
         pytest.skip(f"simulator {name} declares no space for tables")
 
-    counted = make_simulator(kind, kind.table_space, None, {}).space.count()
+    counted = make_simulator(kind, kind.spec.table_space, None, {}).space.count()
 
     assert counted.exact
     assert counted.value <= 2_000_000
 
 
-@pytest.mark.parametrize("space", ProvingSimulator.space_names)
+@pytest.mark.parametrize("space", ProvingSimulator.spec.space_names)
 def test_proving_simulator_conforms(space: str) -> None:
     check_simulator(ProvingSimulator(space))
 

@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -261,7 +262,7 @@ class BoundsTooTight(Sound):
 
 class BoundsOfOneRow(Sound):
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
-        return super().bounds(partial[:1], workload)
+        return np.full((1, len(self.metrics)), np.nan)
 
 
 class DependsOnBatch(Sound):
@@ -301,10 +302,6 @@ class UnlistedReason(Sound):
         return BatchResult(result.values, np.where(result.reason == 1, 9, 0).astype(np.int16))
 
 
-class OverriddenReasons(Sound):
-    reasons = ("", "It is too big.")
-
-
 class SilentFailure(Sound):
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         result = super().simulate(indices, workload)
@@ -333,48 +330,73 @@ class Unpicklable(Sound):
 
 
 class WrongUnit(Sound):
-    metrics = (
-        MetricSpec("cost_ns", "ms", "minimise", 0.01, "What a search lessens."),
-        *ProvingSimulator.metrics[1:],
+    spec = replace(
+        Sound.spec,
+        metrics=(
+            MetricSpec("cost_ns", "ms", "minimise", 0.01, "What a search lessens."),
+            *ProvingSimulator.spec.metrics[1:],
+        ),
     )
 
 
 class Undocumented(Sound):
-    metrics = (
-        MetricSpec("cost_ns", "ns", "minimise", 0.01, ""),
-        *ProvingSimulator.metrics[1:],
+    spec = replace(
+        Sound.spec,
+        metrics=(
+            MetricSpec("cost_ns", "ns", "minimise", 0.01, ""),
+            *ProvingSimulator.spec.metrics[1:],
+        ),
     )
 
 
 class StrangeObjective(Sound):
-    objectives: Mapping[str, Objective] = {
-        "low-cost": Objective("low-cost", (Term("price", "minimise"),))
-    }
+    spec = replace(
+        Sound.spec,
+        objectives={"low-cost": Objective("low-cost", (Term("price", "minimise"),))},
+    )
 
 
 class DropsAPhysicalLimit(Sound):
-    physical_limits = (Limit("cost_ns", "<=", 5.0),)
+    spec = replace(
+        Sound.spec,
+        physical_limits=(Limit("cost_ns", "<=", 5.0),),
+    )
 
 
 class TextForALimit(Sound):
-    usual_limits: Any = ("cost_ns <= 5",)
+    spec = replace(
+        Sound.spec,
+        usual_limits=("cost_ns <= 5",),
+    )
 
 
 class LimitOnAnotherMetric(Sound):
-    usual_limits = (Limit("price", "<=", 5.0),)
+    spec = replace(
+        Sound.spec,
+        usual_limits=(Limit("price", "<=", 5.0),),
+    )
 
 
 class ReliefByAnotherParameter(Sound):
-    costs: Mapping[str, str] = {"wait": "waiting"}
-    relief: Mapping[str, tuple[str, ...]] = {"wait": ("mood",)}
+    spec = replace(
+        Sound.spec,
+        costs={"wait": "waiting"},
+        relief={"wait": ("mood",)},
+    )
 
 
 class ReliefOfAnotherCost(Sound):
-    relief: Mapping[str, tuple[str, ...]] = {"wait": ("mode",)}
+    spec = replace(
+        Sound.spec,
+        relief={"wait": ("mode",)},
+    )
 
 
 class IgnoredCost(Sound):
-    costs: Mapping[str, str] = {"wait": "waiting"}
+    spec = replace(
+        Sound.spec,
+        costs={"wait": "waiting"},
+    )
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         return self.simulate(indices, workload)
@@ -388,7 +410,10 @@ class WorseWithoutACost(IgnoredCost):
 
 
 class ExportMissing(Sound):
-    exports: Mapping[str, str] = {"verilog": "A module."}
+    spec = replace(
+        Sound.spec,
+        exports={"verilog": "A module."},
+    )
 
 
 class ExportOfBytes(ExportMissing):
@@ -397,19 +422,31 @@ class ExportOfBytes(ExportMissing):
 
 
 class StrangeGroup(Sound):
-    groups: Mapping[str, tuple[str, ...]] = {"core": ("mode", "mood")}
+    spec = replace(
+        Sound.spec,
+        groups={"core": ("mode", "mood")},
+    )
 
 
 class TwiceGrouped(Sound):
-    groups: Mapping[str, tuple[str, ...]] = {"core": ("mode",), "memory": ("mode", "banks")}
+    spec = replace(
+        Sound.spec,
+        groups={"core": ("mode",), "memory": ("mode", "banks")},
+    )
 
 
 class EmptyGroup(Sound):
-    groups: Mapping[str, tuple[str, ...]] = {"core": ("mode",), "memory": ()}
+    spec = replace(
+        Sound.spec,
+        groups={"core": ("mode",), "memory": ()},
+    )
 
 
 class HalfGrouped(Sound):
-    groups: Mapping[str, tuple[str, ...]] = {"core": ("mode",), "memory": ("banks", "depth")}
+    spec = replace(
+        Sound.spec,
+        groups={"core": ("mode",), "memory": ("banks", "depth")},
+    )
 
 
 class ShortDigest(Sound):
@@ -433,11 +470,14 @@ class SameWorkloads(Sound):
 class StrangeFidelity(Sound):
     def __init__(self) -> None:
         super().__init__()
-        self.fidelity = "divine"
+        self.spec = replace(self.spec, fidelity="divine")
 
 
 class StrangeTable(Sound):
-    table_space = "giant"
+    spec = replace(
+        Sound.spec,
+        table_space="giant",
+    )
 
 
 SIMULATORS: list[tuple[type[Simulator], str]] = [
@@ -449,7 +489,6 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (Remembers, "evaluated twice"),
     (NumbersForInfeasible, "must return NaN"),
     (UnlistedReason, "place in its `reasons`"),
-    (OverriddenReasons, "listed in `model_reasons`"),
     (SilentFailure, "must say in `failures`"),
     (NanForBuilt, "default design must run"),
     (DefaultInfeasible, "default design must be feasible"),

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import fitted
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import RestrictedSimulator
-from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    FEASIBLE,
+    Simulator,
+    default_workload,
+    simulator_class,
+    simulator_names,
+)
 from archgym.evaluation.task import Task
 from archgym.report.diagnostics import range_ends
 from archgym.studies.study import Study
@@ -41,7 +48,7 @@ def workload_of(tmp_path: Path) -> Callable[[str], str | None]:
 
 def _wide() -> Iterator[tuple[str, str, str]]:
     for name in simulator_names():
-        for space in simulator_class(name).space_names:
+        for space in simulator_class(name).spec.space_names:
             simulator = make_simulator(simulator_class(name), space, None, _OPTIONS.get(name, {}))
             for parameter in simulator.space.parameters:
                 if parameter.widened().size > parameter.size:
@@ -87,7 +94,7 @@ def test_wider_range_is_part_of_the_name_and_changes_no_narrow_design(
     )
     workload = task.workloads[0].workload
     assert isinstance(task.simulator, RestrictedSimulator)
-    plain = whole.fitted_to([workload])
+    plain = fitted(whole, [workload])
     default = plain.evaluate_batch(plain.space.default_indices[None, :], workload)
     np.testing.assert_array_equal(task.reference[0], default.values[0])
 
@@ -101,8 +108,8 @@ def test_largest_value_is_evaluated(
     simulator = make_simulator(
         simulator_class(name), f"{space}{{{parameter}={last}}}", None, _OPTIONS.get(name, {})
     )
-    workload = simulator.workload(workload_of(name) or simulator.default_workload)
-    simulator = simulator.fitted_to([workload])
+    workload = simulator.workload(workload_of(name) or default_workload(simulator))
+    simulator = fitted(simulator, [workload])
 
     found = simulator.evaluate_batch(simulator.space.default_indices[None, :], workload)
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.control.dram import _KINDS
 from archgym.control.tasks import ControlTask, Episode, static, task_names, task_of, task_options
 from archgym.errors import ArchGymError
 from archgym.simulators.dram import device_names
+from archgym.simulators.dram.control.tasks import _KINDS
 
 HOSTILE = (
     "",
@@ -39,11 +39,13 @@ def options_at_random(name: str, rng: np.random.Generator) -> dict[str, Any]:
         return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
     prefix = name.partition("-")[0]
-    found: dict[str, Any] = {"episodes": number(1, 5)}
+    cost = f"{rng.integers(1, 9)}*{next(iter(task_of(name).costs))}"
+    found: dict[str, Any] = {"episodes": number(1, 5), "cost": cost}
     if prefix == "dram":
         return found | {
             "device": str(rng.choice(device_names())),
             "phases": some(_KINDS),
+            "addresses": str(rng.choice(["refuse", "wrap"])),
             "requests": number(1000, 1500),
             "epoch": number(10, 4000),
         }

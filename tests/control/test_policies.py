@@ -1,5 +1,6 @@
-"""Policies, oracle, comparison and training on a small task."""
+"""Policies, ahead, comparison and training on a small task."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,26 +12,35 @@ import pytest
 from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
-from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns
 from archgym.control.imitation import guarded, imitate
 from archgym.control.policies import (
     Ducb,
     Guard,
+    LookAhead,
     Network,
-    Oracle,
     beam,
-    hindsight_score,
     policy_of,
     proven_bound,
 )
 from archgym.control.rules.case import RulePolicy
-from archgym.control.tasks import ControlTask, Episode, best_static, product, roll, static, task_of
+from archgym.control.tasks import (
+    ControlTask,
+    Episode,
+    best_static,
+    hindsight,
+    product,
+    roll,
+    static,
+    task_of,
+)
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import Workload
 from archgym.rules.domain import domain, domain_names
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.runtime import kernels
+from archgym.simulators.dram.control.runs import DramRun
+from archgym.simulators.dram.control.tasks import _KINDS, _by_locality, _simulator, in_turns
 
 
 def begin(name: str) -> DramRun:
@@ -59,9 +69,9 @@ TASK = ControlTask(
 
 def test_look_ahead_lies_between_the_proven_bound_and_static() -> None:
     name = "held-out-10"
-    oracle = Oracle(1)
-    oracle.start(TASK, name)
-    found = roll(TASK, name, oracle.act)
+    ahead = LookAhead(1)
+    ahead.start(TASK, name)
+    found = roll(TASK, name, ahead.act)
     n = 6
     start = found.cost[:n].sum() / found.work[:n].sum()
 
@@ -70,7 +80,7 @@ def test_look_ahead_lies_between_the_proven_bound_and_static() -> None:
 
     assert bound <= start * (1 + 1e-12)
     assert start < 1.02 * bound
-    assert found.score < hindsight_score(TASK, name) == fixed.score
+    assert found.score < hindsight(TASK, name)[1] == fixed.score
 
 
 def test_wide_beam_equals_the_proven_bound() -> None:
@@ -94,7 +104,7 @@ def test_wide_beam_equals_the_proven_bound() -> None:
 
 
 def test_beam_is_at_most_greedy() -> None:
-    greedy = Oracle(1)
+    greedy = LookAhead(1)
     greedy.start(TASK, "held-out-11")
 
     assert beam(TASK, "held-out-11", 4) <= roll(TASK, "held-out-11", greedy.act).score * 1.001
@@ -104,16 +114,16 @@ def test_beam_is_at_most_greedy() -> None:
 def test_look_ahead_of_a_team_improves_one_agent_after_the_other() -> None:
     task = task_of("cpu-cores-2:instructions=4000,epoch=4000")
     episode = Episode(task, "held-out-0")
-    oracle = Oracle(1)
-    oracle.start(task, "held-out-0")
+    ahead = LookAhead(1)
+    ahead.start(task, "held-out-0")
     # As many branches as it says, without what it remembers.
-    joint: tuple[int, ...] = (oracle._first,) * 2
+    joint: tuple[int, ...] = ahead._first
     for _ in range(2):
         for agent in range(2):
             tried = [(*joint[:agent], a, *joint[agent + 1 :]) for a in range(len(task.actions))]
             joint = min(tried, key=lambda each: _cost(episode, each))
 
-    assert oracle.act(episode) == joint
+    assert ahead.act(episode) == joint
 
 
 def _cost(episode: Episode, joint: tuple[int, ...]) -> float:
@@ -153,10 +163,10 @@ def test_comparison_pairs_policies_with_the_best_static_in_hindsight(tmp_path: P
 
     rows = {row.policy: row for row in found.rows}
     assert rows["hindsight"].gain_percent.value == 0.0
-    assert rows["oracle"].gap_percent.value == pytest.approx(100.0)
+    assert rows["look-ahead"].gap_percent.value == pytest.approx(100.0)
     assert 50.0 < rows["hand"].gap_percent.value <= 100.0
     assert rows["default"].gain_percent.value <= 0.0
-    assert found.rows[0].policy == "oracle"
+    assert found.rows[0].policy == "look-ahead"
     assert found.bound is not None
     assert found.bound[0] >= found.bound[1] * (1 - 1e-12)
     assert (tmp_path / "settings.png").stat().st_size > 5000
@@ -324,7 +334,7 @@ def test_rule_runs_on_cores_and_on_either_controller(runner: RuleRunner) -> None
         assert roll(task, "held-out-0", rule.act).actions.shape[1] == len(task.agents)
 
 
-def test_search_of_a_team_for_the_oracle_is_refused() -> None:
+def test_search_of_a_team_for_look_ahead_is_refused() -> None:
     for asked in ({"width": 2}, {"bound_epochs": 2}):
         with pytest.raises(InvalidArgumentError, match="must be 0 for task 'dram-channels-2'"):
             compare_policies("dram-channels-2", [], **asked)
@@ -392,8 +402,8 @@ def test_guard_takes_the_rules_action_where_nothing_was_seen(tmp_path: Path) -> 
     ("fallback", "shape", "slope", "words"),
     [
         ("first", (9, 3), 1.0, "observations of 2 numbers"),
-        ("first", (1, 2), 1.0, "three observations or more"),
-        ("first", (9,), 1.0, "three observations or more"),
+        ("first", (1, 2), 1.0, "3 to 3,000 observations"),
+        ("first", (9,), 1.0, "3 to 3,000 observations"),
         ("first", (9, 2), "steep", "`slope` must be"),
         (5, (9, 2), 1.0, "`fallback` must be"),
     ],
@@ -409,7 +419,80 @@ def test_file_with_a_wrong_guard_is_refused_in_one_line(
         Network.read(tmp_path / "guarded.npz")
 
 
-def test_comparison_without_look_ahead_has_no_oracle() -> None:
+def test_file_with_many_centres_is_refused_before_any_distance(tmp_path: Path) -> None:
+    task, path = "dram-locality", tmp_path / "many.npz"
+    layers = [(np.zeros((24, 6)), np.zeros(6))]
+    Network(task, layers, guard=Guard("hand", np.zeros((3, 24)), 1.0)).write(path)
+    held = Policy.load(path)
+    # 36,000 centres took a minute: a tenth of them, each against all.
+    held.weights["centres"] = np.zeros((36_000, 24), dtype=np.float32)
+    held.save(path)
+
+    with pytest.raises(FileFormatError, match="3 to 3,000 observations"):
+        Network.read(path)
+
+
+def test_network_whose_preferences_overflow_is_refused_in_one_line() -> None:
+    layers = [(np.full((24, 6), 1e308), np.zeros(6)), (np.full((6, 6), 1e308), np.zeros(6))]
+    network = Network("dram-locality", layers, "relu")
+
+    with pytest.raises(InvalidArgumentError, match="'network' must have finite outputs"):
+        network.preferences(np.ones((1, 24)))
+
+
+def test_baseline_of_a_team_is_the_best_of_all_joint_settings() -> None:
+    task = task_of("cpu-cores-2:instructions=2000,episodes=2")
+    name = "held-out-0"
+    every = {
+        joint: roll(task, name, lambda episode, joint=joint: joint).score  # type: ignore[misc]
+        for joint in itertools.product(range(9), repeat=2)
+    }
+
+    joint, score = hindsight(task, name)
+    assert score == min(every.values()) == every[joint]
+    found = compare_policies(task, [policy_of("hindsight", task)], n_episodes=1, horizons=())
+    assert "the best of all 81 static settings" in found.baseline
+    assert found.rows[-1].scores[0] == score
+
+
+def test_baseline_of_channels_is_exact_and_that_of_many_cores_is_named_for_what_it_is() -> None:
+    channels = task_of("dram-channels-2:requests=1000,episodes=2")
+    score = hindsight(channels, "held-out-1")[1]
+    every = [
+        roll(channels, "held-out-1", lambda episode, joint=joint: joint).score  # type: ignore[misc]
+        for joint in itertools.product(range(6), repeat=2)
+    ]
+    assert score == pytest.approx(min(every), rel=1e-12)
+
+    cores = task_of("cpu-cores-3:instructions=1000,episodes=2")
+    found = compare_policies(cores, [], n_episodes=1, horizons=())
+    assert {row.policy for row in found.rows} == {"look-ahead", "best of 9 equal of 729"}
+    assert "the best of 9 static settings that all agents share, of 729" in found.baseline
+
+
+def test_look_ahead_sees_the_same_work_whatever_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, list[float]] = {}
+    for epoch in (125, 250, 1000):
+        task = task_of(f"dram-locality:requests=4000,epoch={epoch}")
+        assert task.horizons == (250, 500, 1000)
+        ahead, episode = LookAhead(1000), Episode(task, "held-out-0")
+        parts: list[float] = []
+        monkeypatch.setattr(
+            Episode,
+            "step",
+            lambda self, actions, step=Episode.step, parts=parts: (
+                parts.append(float(step(self, actions).work[0])) or self.last
+            ),
+        )
+        ahead._ahead(episode, (0,))
+        monkeypatch.undo()
+        seen[epoch] = parts
+
+    assert [len(parts) for parts in seen.values()] == [8, 4, 1]
+    assert all(sum(parts) == pytest.approx(1000, abs=16) for parts in seen.values())
+
+
+def test_comparison_without_look_ahead_has_no_gap() -> None:
     found = compare_policies(TASK, [policy_of("best-static", TASK)], n_episodes=1, horizons=())
 
     assert [each for each in found.rollouts if each.startswith("look-ahead")] == []
@@ -436,7 +519,7 @@ def test_guard_of_a_network_learns_where_it_goes() -> None:
     # Nothing was seen before the first epoch of an episode.
     n_epochs = sum(len(static(TASK, name, 0).cost) - 1 for name in TASK.episodes("train"))
     assert found.guard.centres.shape == (n_epochs, 20)
-    assert roll(TASK, "held-out-10", found.act).score < hindsight_score(TASK, "held-out-10")
+    assert roll(TASK, "held-out-10", found.act).score < hindsight(TASK, "held-out-10")[1]
     with pytest.raises(InvalidArgumentError, match="`fallback` must be"):
         guarded(network, TASK, "default")
 

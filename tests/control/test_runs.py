@@ -6,10 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.control.cpu import CoresRun, CpuRun, in_turns
-from archgym.control.dram import DramRun, RamulatorRun
-from archgym.control.kv import KvRun
-from archgym.control.moe import MoeRun
 from archgym.control.runs import Counter, Scale
 from archgym.control.tasks import task_of
 from archgym.errors import (
@@ -18,19 +14,19 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
-from archgym.evaluation.simulator import Workload
+from archgym.evaluation.simulator import Workload, default_workload
+from archgym.simulators.cpu.control.runs import CoresRun, CpuRun
+from archgym.simulators.cpu.control.tasks import in_turns
 from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
 from archgym.simulators.cpu.space import design_space, machine_of
+from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.batch import OUTPUTS
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.kernel.layout import POLICIES
-from archgym.simulators.kv.kernel.run import run_pool
-from archgym.simulators.kv.workloads import SHIPPED
 from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.control.runs import MoeRun
 from archgym.simulators.moe.kernel.state import FIRST, LAST
 
 
@@ -51,7 +47,7 @@ def in_parts(whole: Any, length: int, rng: np.random.Generator) -> Any:
 @pytest.mark.parametrize("workload", ["cloud-1", "bursty-rw", "recorded-sort"])
 @pytest.mark.parametrize("device", ["ddr3-1600", "lpddr4-3200", "hbm2"])
 def test_dram_in_parts_equals_a_whole_run(device: str, workload: str) -> None:
-    simulator = DramSimulator(device=device, fidelity="exact", requests=3000)
+    simulator = DramSimulator(device=device, requests=3000)
     space, content = simulator.space, simulator.workload(workload)
     rng = np.random.default_rng(0)
 
@@ -124,7 +120,7 @@ def test_cores_in_parts_equal_a_whole_run(n_cores: int) -> None:
 def test_server_in_parts_equals_a_whole_run(clients: int | None) -> None:
     simulator = MoeSimulator("closed-loop", fidelity="steps", clients=clients, requests=60)
     space, rng = simulator.space, np.random.default_rng(4)
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(default_workload(simulator))
     n_runs = 0
 
     for indices in space.sample(5, rng):
@@ -144,53 +140,13 @@ def test_server_in_parts_equals_a_whole_run(clients: int | None) -> None:
     assert n_runs > 1
 
 
-def cache_run(policy: str) -> KvRun:
-    simulator = KvSimulator(gpu_blocks=2500, block_tokens=64, last=400)
-    return KvRun(simulator, {"policy": policy}, simulator.workload(SHIPPED[0]))
-
-
-@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "belady"])
-def test_prefix_cache_in_parts_equals_a_whole_run(policy: str) -> None:
-    run = cache_run(policy)
-    expected = run_pool(run._made, "sequential", 2500, policy)
-    assert expected["evictions"] > 0
-    rng = np.random.default_rng(POLICIES.index(policy))
-
-    run = in_parts(run, len(run._hits), rng)
-
-    found = run.finish()
-    assert {"hits_checksum", "evictions"} <= set(found)
-    assert found == {name: expected[name] for name in found}
-    assert np.array_equal(run._hits, expected["hits"])
-
-
-def test_prefix_cache_changes_its_policy_from_then_on() -> None:
-    run, whole = cache_run("slru"), cache_run("slru")
-    before, after = (run.choice({"policy": name}) for name in ("slru", "priority"))
-    first = run.advance((before,), 150)
-    # Requests that have run do not run again.
-    assert run.advance((before,), 100).work[0] == 0.0
-    branch = run.copy()
-
-    costs = [each.advance((c,), 400).cost[0] for each, c in ((run, before), (branch, after))]
-
-    whole.advance((before,), 400)
-    assert run.finish() == whole.finish() != branch.finish()
-    # Work are blocks of prompts, cost those that were no hits.
-    hits = int(run.finish()["hit_blocks"])
-    assert first.cost[0] + costs[0] == int(run._made.blocks.prompt.sum()) - hits
-    with pytest.raises(InvalidDesignError, match="or one of"):
-        run.choice({"policy": "lru"})
-
-
 def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
     server = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
     core = CpuRun({}, in_turns(("stencil",), 3000, 1, "short"), 500, 1000)
     memory = RamulatorSimulator(device="ddr5", requests=1000)
     runs: list[Any] = [
-        MoeRun(server, {}, server.workload(server.default_workload)),
+        MoeRun(server, {}, server.workload(default_workload(server))),
         RamulatorRun(memory, {}, memory.workload("bursty-rw")),
-        cache_run("lru"),
         core,
     ]
     for each in runs:
@@ -206,17 +162,9 @@ def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
         runs[0].advance((core.choice({}),), 1000)
 
 
-def test_prefix_cache_that_sees_what_follows_is_refused() -> None:
-    with pytest.raises(InvalidDesignError, match="'vllm', 'sequential' and 'belady'"):
-        cache_run("belady")
-    overlapping = KvSimulator(driver="concurrent")
-    with pytest.raises(InvalidDesignError, match="'concurrent'"):
-        KvRun(overlapping, {}, overlapping.workload(SHIPPED[0]))
-
-
 def test_server_takes_settings_with_the_next_step() -> None:
     simulator = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
-    run = MoeRun(simulator, {}, simulator.workload(simulator.default_workload))
+    run = MoeRun(simulator, {}, simulator.workload(default_workload(simulator)))
     branch = run.copy()
 
     for each, most in ((run, 1), (branch, 256)):
@@ -276,7 +224,7 @@ def test_branch_of_the_second_controller_continues_as_its_origin_and_leaves_it_a
 
 
 def dram_run(device: str = "ddr3-1600", workload: str = "cloud-1", **settings: Any) -> DramRun:
-    simulator = DramSimulator(device=device, fidelity="exact", requests=2000)
+    simulator = DramSimulator(device=device, requests=2000)
     return DramRun(simulator, settings, simulator.workload(workload))
 
 
@@ -296,7 +244,7 @@ def test_due_latency_counts_from_when_a_request_is_due() -> None:
     # Two reads due at once; the second is sent when the first was accepted, a clock later.
     reads = np.zeros(2, dtype=bool)
     trace = Trace("two", np.array([0, 0]), reads, np.array([0, 64]), clock_mhz=800)
-    simulator = DramSimulator(fidelity="exact")
+    simulator = DramSimulator()
     run = DramRun(simulator, {"arbiter": "Fifo"}, Workload("two", trace.digest, trace))
 
     part = run.advance((run.choice({}),), 2)
@@ -315,7 +263,7 @@ def test_row_that_was_open_before_a_switch_to_closed_is_closed_first() -> None:
         np.array([0, row, 2 * row]),
         clock_mhz=800,
     )
-    simulator = DramSimulator(fidelity="exact")
+    simulator = DramSimulator()
     workload = Workload("rows", trace.digest, trace)
     run = DramRun(simulator, {"arbiter": "Fifo", "address_mapping": "row-bank-column"}, workload)
     run.advance((run.choice({"page_policy": "Open"}),), 1)

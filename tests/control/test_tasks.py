@@ -28,13 +28,16 @@ from archgym.errors import (
     UnknownNameError,
 )
 from archgym.simulators.dram import Trace, device_names, write_trace
+from archgym.simulators.dram.control import tasks
 from archgym.traces.instructions.generators import generate
 
 SHORT = {
-    "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3",
-    "cpu": "data_rate=1600,programs=stencil+b-tree,instructions=2000,epoch=700,episodes=3",
+    "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3,"
+    "addresses=wrap,cost=latency_from_due_ns+p99_latency_ns",
+    "cpu": "data_rate=1600,programs=stencil+b-tree,instructions=2000,epoch=700,episodes=3,"
+    "cost=2*cycles_per_instruction",
     "moe": "hardware=dgx-h100,model=qwen3-30b-a3b,rate=30,requests=80,epoch=500,ttft_ms=300,"
-    "tpot_ms=20,episodes=3",
+    "tpot_ms=20,episodes=3,cost=p99_ttft_ms+0.5*broken_promises",
 }
 WORK = {"dram": 1000, "cpu": 2000, "moe": 80}
 
@@ -223,6 +226,49 @@ def test_bursts_that_are_never_answered_cost_a_millisecond_each() -> None:
         episode.copy().run.finish()
 
 
+@pytest.mark.parametrize("device", ["ddr3-1600", "ddr5"])
+def test_own_trace_that_falls_or_lies_beyond_the_device_is_refused_by_name(
+    device: str, tmp_path: Path
+) -> None:
+    ticks = np.arange(4000) * 10
+    fields = {"is_write": np.zeros(4000, bool), "lengths": np.zeros(4000, np.int64)}
+    falls, beyond = str(tmp_path / "falls.stl"), str(tmp_path / "beyond.stl")
+    falling = np.where(np.arange(4000) < 2000, ticks, ticks - 15_000)
+    write_trace(Trace("falls", falling, addresses=np.arange(4000) * 64, **fields), falls)
+    write_trace(Trace("beyond", ticks, addresses=2**40 + np.arange(4000) * 64, **fields), beyond)
+    options = f"requests=1000,device={device}"
+
+    with pytest.raises(
+        InvalidArgumentError, match=r"falls.stl' must not fall.* 19990 .* 5000\. Sort"
+    ):
+        Episode(task_of(f"dram-load:{options},phases={falls}"), "held-out-0")
+    with pytest.raises(
+        InvalidArgumentError, match=r"beyond.stl' must lie below .*addresses=wrap"
+    ) as c:
+        Episode(task_of(f"dram-load:{options},phases={beyond}"), "held-out-0")
+    # The option that is advised exists.
+    advised = str(c.value).rpartition("`")[0].rpartition("`")[2]
+    wrapped = task_of(f"dram-load:{options},phases={beyond},{advised}")
+    assert static(wrapped, "held-out-0", 0).work.sum() == 1000
+
+
+def test_own_trace_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "own.stl")
+    n = 9000
+    lengths = np.zeros(n, np.int64)
+    trace = Trace("own", np.arange(n) * 10, np.zeros(n, bool), np.arange(n) * 64, lengths)
+    write_trace(trace, path)
+    reads: list[str] = []
+    monkeypatch.setattr(
+        tasks, "load_trace", lambda name, load=tasks.load_trace: reads.append(name) or load(name)
+    )
+
+    task = task_of(f"dram-load:phases={path},requests=8000")
+    for episode in ("train-0", "train-1", "held-out-0"):
+        Episode(task, episode)
+    assert reads == [path]
+
+
 def test_trace_that_changed_makes_another_task(tmp_path: Path) -> None:
     trace = tmp_path / "own.stl"
     name = f"dram-locality:phases={trace},requests=1000"
@@ -238,7 +284,7 @@ def test_trace_that_changed_makes_another_task(tmp_path: Path) -> None:
 
 def test_policies_of_equal_names_are_told_apart(tmp_path: Path) -> None:
     task = task_of("dram-locality:requests=1000")
-    names = ("p1/mine.npz", "p2/mine.npz", "hand.npz", "oracle.npz")
+    names = ("p1/mine.npz", "p2/mine.npz", "hand.npz", "look-ahead.npz")
     files = [str(tmp_path / name) for name in names]
     for file in files:
         Path(file).parent.mkdir(exist_ok=True)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class OtherSpace(ToySimulator):
     def __init__(self) -> None:
         super().__init__()
         banks, depth = (ToySimulator().space.parameter(n) for n in ("banks", "depth"))
-        self.space = DesignSpace(
+        space = DesignSpace(
             "ordered",
             [
                 Categorical(name="mode", choices=("off", "turbo"), doc="How hard it works."),
@@ -43,6 +44,7 @@ class OtherSpace(ToySimulator):
             ],
             constraints=[Constraint("buffer", P("banks") * P("depth") <= 64, "It is too large.")],
         )
+        self.spec = self.spec.completed(space=space)
 
 
 def test_each_evaluation_is_a_row_with_its_values(tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_spaces_share_a_dataset_with_null_where_one_lacks_a_parameter(tmp_path: 
 
 def test_options_that_are_no_text_are_kept_as_text(tmp_path: Path) -> None:
     simulator = ToySimulator()
-    simulator.options = {"lanes": 4}  # type: ignore[dict-item]  # as a user may write it
+    simulator.spec = replace(simulator.spec, options={"lanes": 4})
     search(tmp_path / "a", Task.make(simulator))
 
     build_dataset([tmp_path / "a"], tmp_path / "out")
@@ -175,7 +177,10 @@ def test_study_given_twice_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_study_or_of_another_simulator_is_refused(tmp_path: Path) -> None:
     class Renamed(ToySimulator):
-        name = "renamed"
+        spec = replace(
+            ToySimulator.spec,
+            name="renamed",
+        )
 
     search(tmp_path / "a")
     search(tmp_path / "b", Task.make(Renamed()))

@@ -10,6 +10,7 @@ from archgym.datasets.region import Condition, parse_condition
 from archgym.datasets.stored import open_stored
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Categorical, Integer
 from archgym.spaces.space import DesignSpace
@@ -23,18 +24,20 @@ CHOICES = ("plain", "a,b", "a", 'say "b"', "x=1", "n<2", " padded")
 class WordySimulator(Simulator):
     """Its values hold what conditions are written with."""
 
-    name = "wordy"
-    version = 0
-    metrics = ToySimulator.metrics[:1]
-    objectives = {"low-latency": ToySimulator.objectives["low-latency"]}  # noqa: RUF012
-    default_objective = "low-latency"
-    default_workload = "light"
-    space = DesignSpace(
-        "wordy",
-        [
-            Categorical(name="word", choices=CHOICES, doc="A word."),
-            Integer(name="n", low=0, high=3, doc="A number."),
-        ],
+    spec = SimulatorSpec(
+        name="wordy",
+        version=0,
+        metrics=ToySimulator.spec.metrics[:1],
+        objectives={"low-latency": ToySimulator.spec.objectives["low-latency"]},
+        default_objective="low-latency",
+        default_workload="light",
+        space=DesignSpace(
+            "wordy",
+            [
+                Categorical(name="word", choices=CHOICES, doc="A word."),
+                Integer(name="n", low=0, high=3, doc="A number."),
+            ],
+        ),
     )
 
     def workload_names(self) -> tuple[str, ...]:

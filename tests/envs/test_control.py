@@ -14,16 +14,17 @@ from archgym.control.comparison import compare_policies
 from archgym.control.policies import policy_of
 from archgym.control.tasks import best_static, reference, static, task_names, task_of
 from archgym.envs import ControlEnv, parallel
-from archgym.envs.registration import CONTROL
+from archgym.envs.registration import control_ids
 from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
 
 @pytest.mark.slow
 def test_gymnasiums_checker_accepts_all(recwarn: pytest.WarningsRecorder) -> None:
-    short = ("requests=4000", "instructions=8000", "requests=400")
-    for (name, task), size in zip(CONTROL.items(), short, strict=True):
+    short = {"cpu": "instructions=8000", "dram": "requests=4000", "moe": "requests=400"}
+    for name, control in control_ids().items():
         assert gymnasium.make(name).unwrapped
-        env = gymnasium.make(name, task=f"{task}:{size}").unwrapped
+        task = f"{control.default}:{short[control.simulator]}"
+        env = gymnasium.make(name, task=task).unwrapped
         check_env(env, skip_render_check=True)
 
     assert [str(w.message) for w in recwarn if "gymnasium" in str(w.filename)] == []
@@ -84,7 +85,7 @@ def test_episode_whose_static_settings_cost_nothing_has_defined_rewards_and_scor
     policies = [policy_of(name, only) for name in ("best-static", "ducb")]
     rows = compare_policies(only, policies, n_episodes=1, horizons=(1,)).rows
     saved = {row.policy: row.gain_percent.value for row in rows}
-    assert saved["best-static"] == saved["oracle"] == 0.0
+    assert saved["best-static"] == saved["look-ahead"] == 0.0
     assert -1e4 < saved["ducb"] < 0.0
 
 

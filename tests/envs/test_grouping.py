@@ -1,6 +1,6 @@
 """Dividing the parameters of a space among agents."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,7 +74,10 @@ def test_simulator_without_subsystems_says_so() -> None:
 
 
 class _HalfGrouped(ProvingSimulator):
-    groups: Mapping[str, Sequence[str]] = {"core": ("mode",)}  # type: ignore[assignment]
+    spec = replace(
+        ProvingSimulator.spec,
+        groups={"core": ("mode",)},
+    )
 
 
 def test_subsystems_that_leave_a_parameter_out_are_refused() -> None:
@@ -87,7 +90,8 @@ def test_space_with_nothing_to_choose_is_refused() -> None:
         def __init__(self) -> None:
             super().__init__("tiny")
             only = Categorical(name="only", choices=("one",), doc="No choice.")
-            self.space = DesignSpace("fixed", [only], doc="One design.")
+            space = DesignSpace("fixed", [only], doc="One design.")
+            self.spec = self.spec.completed(space=space)
 
     simulator: Simulator = Fixed()
 

@@ -9,7 +9,6 @@ import pytest
 
 from archgym import envs
 from archgym.envs import environment_id, environment_ids, register_all
-from archgym.envs.registration import task_of
 from archgym.evaluation.simulator import simulator_class, simulator_names
 
 ALL = "assert [i for i in gymnasium.registry if i.startswith('archgym/')]; "
@@ -78,16 +77,8 @@ def test_each_simulator_has_one_id_with_its_version() -> None:
 
     assert sorted(ids.values()) == list(simulator_names())
     for env_id, name in ids.items():
-        assert env_id == environment_id(name, simulator_class(name).version)
+        assert env_id == environment_id(name, simulator_class(name).spec.version)
         assert env_id in gymnasium.registry
-
-
-def test_environment_of_a_former_version_has_its_task() -> None:
-    with pytest.warns(DeprecationWarning, match="out of date"):
-        env = gymnasium.make("archgym/Cpu-v0", instructions="2000")
-
-    assert env.unwrapped.task.id.endswith("-v0")
-    assert task_of("archgym/Cpu-v0", instructions="2000").digest == env.unwrapped.task.digest
 
 
 def test_registering_twice_changes_nothing() -> None:

@@ -24,6 +24,7 @@ from archgym.evaluation.external import ExternalSimulator, Infeasible, RunningPr
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.task import Task
 from archgym.runtime.watchdog import Watchdog
 from archgym.spaces.design import Design
@@ -52,13 +53,15 @@ print(n * (10 if load == "heavy" else 1))
 
 
 class Wrapped(ExternalSimulator):
-    name = "wrapped"
-    version = 0
-    space = DesignSpace("wrapped", [Integer(name="n", low=0, high=7)])
-    metrics = (MetricSpec("size", "1", "minimise", 1.0, "Size."),)
-    model_reasons = ("It is too big.",)
-    objectives: Mapping[str, Objective] = {"small": Objective("small", (Term("size", "minimise"),))}
-    default_objective = "small"
+    spec = SimulatorSpec(
+        name="wrapped",
+        version=0,
+        space=DesignSpace("wrapped", [Integer(name="n", low=0, high=7)]),
+        metrics=(MetricSpec("size", "1", "minimise", 1.0, "Size."),),
+        model_reasons=("It is too big.",),
+        objectives={"small": Objective("small", (Term("size", "minimise"),))},
+        default_objective="small",
+    )
     workloads: Mapping[str, str] = {"light": "light", "heavy": "heavy"}
     time_limit_s: ClassVar[float] = 5.0
 
@@ -89,7 +92,7 @@ def test_each_kind_of_trouble_costs_its_design() -> None:
     assert "`parse` raised ValueError" in evaluation.failures[1]
     assert evaluation.failures[1].endswith("Its last lines:\nrubbish")
     assert "`parse` must give finite numbers" in evaluation.failures[3]
-    assert task.simulator.reasons[1] == "It is too big."
+    assert task.simulator.spec.reasons[1] == "It is too big."
 
 
 def test_threads_give_the_same(tmp_path: Path) -> None:
@@ -394,10 +397,12 @@ def test_folder_that_a_killed_process_left_is_removed_at_the_next_start(
 class Plain(ExternalSimulator):
     """A program without objectives of its own."""
 
-    name = "plain"
-    version = 0
-    space = DesignSpace("plain", [Integer(name="n", low=0, high=2, doc="Size.")])
-    metrics = (MetricSpec("size", "1", "minimise", 1.0, "Size."),)
+    spec = SimulatorSpec(
+        name="plain",
+        version=0,
+        space=DesignSpace("plain", [Integer(name="n", low=0, high=2, doc="Size.")]),
+        metrics=(MetricSpec("size", "1", "minimise", 1.0, "Size."),),
+    )
 
     def command(self, design: Design, workload: Workload) -> Sequence[str]:
         return python("print(1)")

@@ -13,7 +13,7 @@ from archgym.evaluation.limits import Limit, missed_limits, parse_limits
 from archgym.evaluation.objective import INFEASIBLE_REWARD, objective_from_json
 from tests.toys import ToySimulator
 
-SPECS = ToySimulator.metrics
+SPECS = ToySimulator.spec.metrics
 SPEC_NAMES = [spec.name for spec in SPECS]
 
 

@@ -328,3 +328,19 @@ def test_hostile_json_is_refused_with_our_error_only(data: Any, is_term: bool, o
 def test_json_that_is_no_objective_is_refused(data: Any) -> None:
     with pytest.raises(InvalidArgumentError):
         objective_from_json(data)
+
+
+def test_objective_says_its_metrics_as_text() -> None:
+    plain = Objective("x", (Term("a_ns", "minimise"), Term("ipc", "maximise")))
+    targets = Objective("y", (Term("a_ns", "at-most", target=5.0), Term("b", "at-least", target=2)))
+    mixed = Objective("z", (Term("a_ns", "minimise"), Term("b", "at-least", target=2)))
+    weighted = Objective("w", (Term("a_ns", "minimise", 2.0), Term("b", "minimise")))
+
+    other = Objective("v", (Term("ipc", "maximise"), Term("a_ns", "minimise")))
+
+    assert plain.as_text() == "minimise:a_ns;maximise:ipc"
+    assert targets.as_text() == "target:a_ns<=5,b>=2"
+    assert mixed.as_text() == "minimise:a_ns;target:b>=2"
+    assert weighted.as_text() == "minimise:2*a_ns+b"
+    # A text has what is minimised first.
+    assert other.as_text() is None

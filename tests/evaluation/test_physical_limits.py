@@ -17,7 +17,7 @@ from archgym.evaluation.task_choices import TaskChoices, resolve_objective
 from archgym.testing import ProvingSimulator
 
 SPACES = [
-    (name, space) for name in simulator_names() for space in simulator_class(name).space_names
+    (name, space) for name in simulator_names() for space in simulator_class(name).spec.space_names
 ]
 
 
@@ -25,7 +25,7 @@ def forms(simulator: Simulator) -> list[TaskChoices]:
     """Return a task's choices for each form in which an objective can be given."""
     metrics = [spec.name for spec in simulator.metrics if spec.goal != "none"]
     first = metrics[0]
-    found = [TaskChoices(objective=name) for name in simulator.objectives]
+    found = [TaskChoices(objective=name) for name in simulator.spec.objectives]
     found += [TaskChoices(minimise=name) for name in metrics]
     return [
         *found,
@@ -48,7 +48,7 @@ def test_every_form_of_an_objective_keeps_the_physical_limits(name: str, space: 
     for choices in forms(simulator):
         found = resolve_objective(simulator, choices)
 
-        assert all(limit.holds_in(found.limits) for limit in simulator.physical_limits), found
+        assert all(limit.holds_in(found.limits) for limit in simulator.spec.physical_limits), found
         if not isinstance(choices.objective, Objective):
             # The name in a task's id gives the same objective again.
             again = resolve_objective(simulator, TaskChoices(objective=found.name))
@@ -109,7 +109,7 @@ def test_looser_limit_than_that_of_physics_is_left_out_of_the_name() -> None:
         cluster, TaskChoices(minimise="dollars", subject_to="memory_percent <= 120")
     )
 
-    assert named.name == cluster.default_objective
+    assert named.name == cluster.spec.default_objective
     assert own.name == "minimise:dollars[memory_percent<=100]"
 
 
@@ -127,7 +127,7 @@ def test_metric_of_an_moe_server_keeps_the_results_intact_unless_told_otherwise(
 def test_text_as_a_usual_limit_of_a_simulator_is_refused() -> None:
     simulator = ProvingSimulator("tiny", has_failures=False)
     wrong: Any = ("cost_ns <= 5",)
-    simulator.usual_limits = wrong
+    simulator.spec = replace(simulator.spec, usual_limits=wrong)
 
     with pytest.raises(InvalidArgumentError, match=r"must hold limits, such as .*got 'cost_ns <= "):
         Task.make(simulator, minimise="cost_ns")

@@ -35,7 +35,7 @@ from archgym.testing import ProvingSimulator
 
 def every_space() -> Iterator[tuple[str, str]]:
     for name in simulator_names():
-        for space in simulator_class(name).space_names:
+        for space in simulator_class(name).spec.space_names:
             yield name, space
 
 

@@ -1,6 +1,6 @@
 """Tests of the simulator interface."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
+from archgym.evaluation.capabilities import facts_about, results_without
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.options import make_simulator
@@ -28,6 +29,7 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.testing import check_simulator
@@ -49,7 +51,7 @@ class Given(ToySimulator):
 
 
 def test_reasons_are_the_models_then_the_spaces() -> None:
-    assert ToySimulator().reasons == ("", "The toy overheats.", "The buffer is too large.")
+    assert ToySimulator().spec.reasons == ("", "The toy overheats.", "The buffer is too large.")
 
 
 def test_design_that_breaks_a_constraint_never_reaches_the_model() -> None:
@@ -173,15 +175,15 @@ def test_smallest_simulator_needs_few_lines() -> None:
     class Smallest(Simulator):
         """Counts."""
 
-        name = "smallest"
-        version = 0
-        space = SPACE
-        metrics = (MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),)
-        objectives: Mapping[str, Objective] = {
-            "fast": Objective("fast", (Term("time_ns", "minimise"),))
-        }
-        default_objective = "fast"
-        default_workload = "only"
+        spec = SimulatorSpec(
+            name="smallest",
+            version=0,
+            space=SPACE,
+            metrics=(MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),),
+            objectives={"fast": Objective("fast", (Term("time_ns", "minimise"),))},
+            default_objective="fast",
+            default_workload="only",
+        )
 
         def workload_names(self) -> tuple[str, ...]:
             return ("only",)
@@ -198,22 +200,17 @@ def test_smallest_simulator_needs_few_lines() -> None:
     metrics = simulator.evaluate(SPACE.design_at(SPACE.default_indices), simulator.workload("only"))
 
     assert dict(metrics) == {"time_ns": 0.0}
-    assert simulator.describe_workload(simulator.workload("only")) == {}
-
-
-def test_reasons_that_are_overridden_are_refused_before_anything_is_simulated() -> None:
-    class Overridden(ToySimulator):
-        reasons = ("", "Too big.")
-
-    with pytest.raises(SimulatorError, match="Rename `reasons` to `model_reasons`"):
-        Task.make(Overridden())
+    assert facts_about(simulator, simulator.workload("only")) == {}
 
 
 class Plain(ToySimulator):
     """Has one space, and a constructor that is told nothing."""
 
-    name = "plain"
-    space = SPACE
+    spec = replace(
+        ToySimulator.spec,
+        name="plain",
+        space=SPACE,
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +219,10 @@ class Plain(ToySimulator):
 class Needy(ToySimulator):
     """Cannot be made without a licence."""
 
-    name = "needy"
+    spec = replace(
+        ToySimulator.spec,
+        name="needy",
+    )
 
     def __init__(self, licence: str) -> None:
         super().__init__()
@@ -241,21 +241,19 @@ def test_simulator_whose_constructor_needs_more_is_refused() -> None:
 class Relieved(ToySimulator):
     """Answers without its costs what the test gives."""
 
-    def __init__(self, answer: BatchResult | Exception | None) -> None:
+    def __init__(self, answer: BatchResult | Exception) -> None:
         super().__init__()
         self.answer = answer
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         if isinstance(self.answer, BatchResult):
             return self.answer
-        if self.answer is None:
-            return Simulator.simulate_without(self, cost, indices, workload)
         raise self.answer
 
 
 def without(simulator: Simulator, cost: str = "mismatch") -> BatchResult:
     indices = simulator.space.default_indices[None, :]
-    return simulator.evaluate_without(cost, indices, simulator.workload("light"))
+    return results_without(simulator, cost, indices, simulator.workload("light"))
 
 
 def test_cost_that_is_none_is_refused() -> None:
@@ -267,14 +265,13 @@ def test_cost_that_is_none_is_refused() -> None:
     ("answer", "words"),
     [
         (ZeroDivisionError("by zero"), "without its cost 'mismatch'; it broke: ZeroDivisionError"),
-        (None, "names costs, and must give this"),
         (BatchResult(np.zeros((1, 3)), np.zeros(1, np.int16)), r"shape \(1, 4\)"),
         (BatchResult(np.full((1, 4), np.nan), np.zeros(1, np.int16)), "finite"),
     ],
-    ids=["raises", "absent", "shape", "nan"],
+    ids=["raises", "shape", "nan"],
 )
 def test_simulator_that_breaks_without_a_cost_says_so(
-    answer: BatchResult | Exception | None, words: str
+    answer: BatchResult | Exception, words: str
 ) -> None:
     with pytest.raises(SimulatorError, match=words):
         without(Relieved(answer))
@@ -299,7 +296,7 @@ def test_no_metric_may_have_the_name_of_a_column_of_results(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", simulator_names())
 def test_shipped_simulator_has_names_that_tasks_can_use(name: str) -> None:
     kind = simulator_class(name)
-    for space in kind.space_names:
+    for space in kind.spec.space_names:
         check_declared(make_simulator(kind, space, None, {}))
 
 
@@ -308,7 +305,7 @@ def test_shipped_simulator_has_names_that_tasks_can_use(name: str) -> None:
     [
         ({"space": None}, "`space` of simulator 'toy' must be a DesignSpace; got None"),
         ({"name": "a b/c"}, "name must have no `/`"),
-        ({"metrics": ToySimulator.metrics * 2}, "needs a name of its own.*'latency_ns'"),
+        ({"metrics": ToySimulator.spec.metrics * 2}, "needs a name of its own.*'latency_ns'"),
         ({"metrics": ()}, "`metrics` of simulator 'toy' must list MetricSpecs"),
     ],
 )
@@ -316,8 +313,7 @@ def test_declaration_that_tasks_cannot_use_is_refused(
     members: dict[str, Any], message: str
 ) -> None:
     toy = ToySimulator()
-    for name, value in members.items():
-        setattr(toy, name, value)
+    toy.spec = replace(toy.spec, **members)
 
     with pytest.raises(InvalidArgumentError, match=message):
         Task.make(toy)

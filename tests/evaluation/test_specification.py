@@ -21,7 +21,7 @@ def test_declaration_comes_back_from_json_as_it_was() -> None:
     back = Declaration.from_json(json.loads(json.dumps(declaration.to_json())))
 
     assert back == declaration
-    assert back.reasons == ToySimulator().reasons
+    assert back.reasons == ToySimulator().spec.reasons
 
 
 def test_declaration_says_what_differs_from_another() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -95,7 +96,7 @@ def test_what_the_file_was_not_made_with_is_refused(half: Path, choice: dict[str
 
 def test_stand_in_of_another_version_does_not_answer_for_an_instance(whole: Path) -> None:
     newer = ToySimulator()
-    newer.version = 1
+    newer.spec = replace(newer.spec, version=1)
 
     assert Task.make(ToySimulator(), stand_in=whole).simulator.name == "toy"
     with pytest.raises(InvalidArgumentError, match="another `version`"):

@@ -218,7 +218,10 @@ def test_whatever_decides_a_reward_changes_the_digest(other: Task) -> None:
 
 def test_another_version_of_the_simulator_changes_the_digest_and_is_refused() -> None:
     class Newer(ToySimulator):
-        version = 1
+        spec = replace(
+            ToySimulator.spec,
+            version=1,
+        )
 
     data = toy_task().to_json()
 
@@ -283,11 +286,11 @@ def test_task_of_a_file_and_of_another_fidelity_has_a_name_of_its_own(tmp_path: 
 
     shipped = Task.make("dram", workload="cloud-1")
     own = Task.make("dram", workload=tmp_path / "cloud-1.stl")
-    exact = Task.make("dram", workload="cloud-1", fidelity="exact")
+    as_farsi = Task.make("soc", fidelity="farsi")
 
     assert shipped.id == "dram/default/cloud-1/balanced-v0"
     assert own.id.startswith("dram/default/cloud-1@")
-    assert exact.id == "dram[fidelity=exact]/default/cloud-1/balanced-v0"
+    assert as_farsi.id.startswith("soc[fidelity=farsi]/default/")
 
 
 def test_workloads_of_equal_name_or_content_are_refused(tmp_path: Path) -> None:
@@ -396,3 +399,9 @@ def test_file_that_changed_since_a_task_was_named_is_refused(tmp_path: Path) -> 
     with pytest.raises(InvalidArgumentError, match="must be the file as it was"):
         Task.make(named, path)
     assert Task.make(named, "bursty-rw").id == "dram/default/bursty-rw/balanced-v0"
+
+
+def test_metrics_replace_the_objective_of_an_id() -> None:
+    task = Task.make("dram/default/stream/low-latency-v0", minimise="power_mw")
+
+    assert [term.metric for term in task.objective.terms] == ["power_mw"]

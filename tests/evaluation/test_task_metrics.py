@@ -1,6 +1,7 @@
 """Metrics that explain or are derived, and what they change in a task."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,10 @@ PRODUCT = MetricSpec(
 class WithExtra(ToySimulator):
     """The toy with a metric that only explains, returned by the model."""
 
-    metrics = (*ToySimulator.metrics, EXTRA)
+    spec = replace(
+        ToySimulator.spec,
+        metrics=(*ToySimulator.spec.metrics, EXTRA),
+    )
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         result = super().simulate(indices, workload)
@@ -38,7 +42,10 @@ class WithExtra(ToySimulator):
 class WithProduct(ToySimulator):
     """The toy with a derived metric, which the model knows nothing of."""
 
-    metrics = (*ToySimulator.metrics, PRODUCT)
+    spec = replace(
+        ToySimulator.spec,
+        metrics=(*ToySimulator.spec.metrics, PRODUCT),
+    )
 
 
 def task_of(kind: type[Simulator]) -> ag.Task:
@@ -53,7 +60,7 @@ def test_metric_that_only_explains_does_not_change_the_digest(kind: type[Simulat
 def test_metric_with_a_goal_changes_the_digest() -> None:
     class WithGoal(WithExtra):
         metrics = (
-            *ToySimulator.metrics,
+            *ToySimulator.spec.metrics,
             dataclasses.replace(EXTRA, goal="minimise", identifies=None),
         )
 

@@ -90,9 +90,8 @@ def test_evidence_runs_through_tasks(
 
     def evaluate_batch(self: Simulator, indices: np.ndarray, workload: Workload) -> BatchResult:
         nonlocal counted
-        assert self.space.name in self.space_names
-        # A search accepts former fidelities too.
-        assert self.fidelity in (*self.fidelity_names, *self.former_fidelity_names)
+        assert self.space.name in self.spec.space_names
+        assert self.fidelity in self.spec.fidelity_names
         found = honest_batch(self, indices, workload)
         if not inside:
             return found

@@ -1,11 +1,15 @@
 """Tests of the page of verified submissions."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from archgym.bench import bench_plan, bench_task, run_bench
 from experiments.leaderboard import page
 from tests.bench.submissions import TASK, honest, study_of
 
@@ -71,3 +75,52 @@ def test_copies_and_lists_of_authors_are_named(tmp_path: Path) -> None:
 
     assert made.count("; the same journals as in alice") == 1
     assert made.count(">A. One, B. Two<") == 2
+
+
+def test_no_submission_stops_the_page_for_the_others(tmp_path: Path) -> None:
+    honest(tmp_path / "good", ["random"], 1)
+    for name in ("pipe", "folder", "surrogate"):
+        honest(tmp_path / name, ["random"], 1)
+    os.mkfifo(tmp_path / "pipe" / "journal.jsonl")
+    (tmp_path / "folder" / "journal.jsonl").mkdir()
+    (tmp_path / "surrogate" / "about.json").write_text('{"title": "\\ud800"}')
+    honest(tmp_path / "bytes", ["random"], 1)
+    (tmp_path / "bytes").rename(tmp_path / os.fsdecode(b"\xff\xfe"))
+
+    done = subprocess.run(
+        [sys.executable, "experiments/leaderboard.py", str(tmp_path), str(tmp_path / "out.d")],
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stderr
+    made = (tmp_path / "out.d" / "index.html").read_text("utf-8")
+    assert made.count("refused: journal.jsonl: it must be a plain file.") == 2
+    assert made.count("accepted: ") == 3
+
+
+def test_submission_of_another_task_leaves_the_ranks_of_the_others(tmp_path: Path) -> None:
+    honest(tmp_path / "good", ["random", "hill_climbing"], 2)
+    before = ranks(page(tmp_path, replay=False))
+    other = bench_task("accelerator-maestro")
+    run_bench(bench_plan(["random"], [other], 1, 8).decided(), tmp_path / "other")
+
+    after = ranks(page(tmp_path, replay=False))
+
+    assert before == [row for row in after if "other" not in row]
+    assert len(before) == 2
+
+
+def ranks(made: str) -> list[str]:
+    """Return agents and submissions in the order of the mean ranks."""
+    table = made.partition("<h2>Mean rank</h2>")[2].partition("</table>")[0]
+    return [line.partition("</td><td>")[0] for line in table.splitlines() if "<td>" in line]
+
+
+def test_title_of_another_submission_with_its_folder_is_no_collision(tmp_path: Path) -> None:
+    for name, title in (("a", "X"), ("b", "X"), ("c", "X (b)")):
+        honest(tmp_path / name, ["random"], 1)
+        (tmp_path / name / "about.json").write_text(json.dumps({"title": title}))
+
+    assert len(ranks(page(tmp_path, replay=False))) == 3

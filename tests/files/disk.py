@@ -10,6 +10,7 @@ there or not (or, as a journalling file system does, all up to some point).
 import ctypes
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,9 +47,17 @@ class Event:
 class Disk:
     """Recorder of a folder."""
 
-    def __init__(self, top: Path) -> None:
-        """Begin with an empty folder, whose own name is safe."""
+    def __init__(self, top: Path, without: str = "") -> None:
+        """Begin with an empty folder, whose own name is safe.
+
+        Args:
+          top: The folder.
+          without: Place in ArchGym's code, as in `places`, whose syncs do nothing.
+        """
         self.top = top
+        self.places: set[str] = set()
+        self.left_out: list[int] = []
+        self._without = without
         self.events: list[Event] = []
         self._turn = threading.RLock()
         self._numbers: dict[int, int] = {}
@@ -100,7 +109,11 @@ class Disk:
                 self._observe()
                 if name in SYNCS and not self._is_off:
                     number = self._numbers.get(os.fstat(arguments[0]).st_ino)
-                    if number is not None:
+                    place = _caller()
+                    self.places |= {place} - {""}
+                    if place and place == self._without:
+                        self.left_out.append(len(self.events))
+                    elif number is not None:
                         self.events.append(Event("sync", number))
                 return result
 
@@ -232,6 +245,17 @@ class Disk:
                 kept = part[: max(0, len(content) - page * PAGE)]
                 content[page * PAGE : page * PAGE + len(kept)] = kept
             (to / name).write_bytes(content)
+
+
+def _caller() -> str:
+    """Return the place in ArchGym's code that syncs now, "" for others."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_qualname == "synchronise":
+        frame = frame.f_back
+    path = Path(frame.f_code.co_filename)
+    if "archgym" not in path.parts:
+        return ""
+    return f"{path.parent.name}/{path.name}:{frame.f_lineno} {frame.f_code.co_qualname}"
 
 
 # ---- SQLite, whose writes do not pass through Python

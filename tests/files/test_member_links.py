@@ -65,7 +65,7 @@ def test_link_to_a_file_in_the_folder_is_read(study: Path) -> None:
 
 @pytest.mark.parametrize("name", ["policies.json", "policies.jsonl"])
 def test_log_of_rules_with_a_link_that_leads_out_is_not_read(tmp_path: Path, name: str) -> None:
-    recorded = Path(__file__).parents[1] / "fixtures" / "v0_2" / "rule-log"
+    recorded = Path(__file__).parents[1] / "fixtures" / "rule-log"
     folder = shutil.copytree(recorded, tmp_path / "log")
     moved(folder / name, tmp_path / "elsewhere")
 

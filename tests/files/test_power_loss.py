@@ -8,7 +8,7 @@ import pytest
 
 from archgym.files.storage import make_folder, write_atomic
 from tests.files.disk import Disk, sqlite_library
-from tests.files.writers import WRITERS, broken, recorded
+from tests.files.writers import WRITERS, broken, noticed, recorded
 
 # A thousand states a writer: `ARCHGYM_POWER_CUTS=1000`.
 STATES = int(os.environ.get("ARCHGYM_POWER_CUTS", "300"))
@@ -33,6 +33,14 @@ def test_short_run_survives_hundreds_of_cuts(name: str, tmp_path: Path) -> None:
     disk = recorded(name, tmp_path / "disk")
 
     assert broken(name, disk, STATES, SEED, tmp_path) == []
+
+
+@pytest.mark.nightly
+def test_each_sync_that_is_removed_is_noticed(tmp_path: Path) -> None:
+    found = noticed(40, SEED, tmp_path)
+
+    assert len(found) >= 12
+    assert all(found.values()), found
 
 
 # ---- the disk itself finds what it must find

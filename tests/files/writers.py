@@ -4,6 +4,7 @@ A writer marks what it has promised; a check opens what a cut has left, as a use
 raises where a promise is broken or something torn is believed.
 
 python -m tests.files.writers --states 400
+python -m tests.files.writers --states 400 --without-syncs
 """
 
 import argparse
@@ -15,7 +16,8 @@ import sqlite3
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,11 @@ from archgym.datasets import build_dataset
 from archgym.errors import ArchGymError, FileFormatError, StorageError
 from archgym.evaluation.cache import CachedExecutor
 from archgym.evaluation.executor import SerialExecutor
+from archgym.files.lease import Lease, last_writer
 from archgym.files.storage import atomic_folder, write_atomic
 from archgym.rules.log import RuleLog
 from archgym.studies.journal import JournalWriter
-from archgym.studies.metadata import JOURNAL_NAME, STUDY_NAME
+from archgym.studies.metadata import BAD_NAME, JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tables import build_table
@@ -79,19 +82,36 @@ def _search(folder: Path, seed: int = 0, budget: int = BUDGET) -> None:
         study.run()
 
 
-def _promising(disk: Disk, name: str) -> Any:
-    """Make journals sync each append, and mark it then."""
-    append = JournalWriter.append
+@contextmanager
+def _promising(disk: Disk, name: str) -> Iterator[None]:
+    """Mark each append to journals, and which writers have a lease."""
+    append, sign, release = JournalWriter.append, Lease._sign, Lease.release
 
     def marking(self: JournalWriter, lines: bytes, first: int, n: int, wall_s: float) -> None:
         append(self, lines, first, n, wall_s)
         disk.mark((name, first + n))
 
-    return mock.patch.multiple(JournalWriter, append=marking)
+    def signing(self: Lease) -> bytes:
+        content = sign(self)
+        disk.mark(("held", 1))
+        return content
+
+    def releasing(self: Lease) -> None:
+        if self._descriptor >= 0:
+            disk.mark(("held", 0))
+        release(self)
+
+    with (
+        mock.patch.object(JournalWriter, "append", marking),
+        mock.patch.multiple(Lease, _sign=signing, release=releasing),
+    ):
+        yield
 
 
 def check_search_of(folder: Path, marks: Marks, name: str, seed: int = 0) -> None:
     promised = max((n for kind, n in marks if kind == name), default=0)
+    if (folder / name / STUDY_NAME).exists() and dict(marks).get("held"):
+        assert last_writer(folder / name) is not None, "who wrote the study is lost"
     if promised:
         kept = [repr(each) for each in _records(folder / name)]
         assert set(_searched(seed)[:promised]) <= set(kept), "promised records are lost"
@@ -124,10 +144,15 @@ def write_continued(folder: Path, disk: Disk) -> None:
         handle.flush()
         disk.sync(journal)
     disk.events = [event for event in disk.events if event.kind != "mark"]
+    disk.mark(("damaged", 0))
     write_search(folder, disk)
 
 
 def check_continued(folder: Path, marks: Marks) -> None:
+    if marks:
+        both = [folder / "study" / name for name in (JOURNAL_NAME, BAD_NAME)]
+        kept = b"".join(path.read_bytes() for path in both if path.exists())
+        assert b'"sEq"' in kept, "the damaged line is lost"
     if (folder / "study" / STUDY_NAME).exists() or marks:
         check_search_of(folder, marks, "study")
 
@@ -430,13 +455,13 @@ WRITERS = {
 }
 
 
-def recorded(name: str, top: Path) -> Disk:
-    """Run a writer once on a disk that records it."""
+def recorded(name: str, top: Path, without: str = "") -> Disk:
+    """Run a writer once on a disk that records it, perhaps without the syncs of one place."""
     # The study that others read is made before, outside.
     for other in "ab":
         _study(other)
     top.mkdir()
-    disk = Disk(top)
+    disk = Disk(top, without)
     with disk.recording():
         WRITERS[name].write(top, disk)
     return disk
@@ -445,10 +470,14 @@ def recorded(name: str, top: Path) -> Disk:
 def broken(name: str, disk: Disk, n: int, seed: int, scratch: Path) -> list[str]:
     """Return what `n` cuts break: the event, and the problem.
 
-    Cuts are spread over all events; each has a state of its own, drawn from `seed` and its number.
+    Cuts are spread over all events, with some after each of the first syncs that are left out; each
+    has a state of its own, drawn from `seed` and its number.
     """
     found = []
     ends = np.linspace(0, len(disk.events), n).round().astype(int)
+    after = np.add.outer(disk.left_out[:5], np.repeat(np.arange(1, 7), 4)).ravel().astype(int)
+    ends = np.append(ends, after[after <= len(disk.events)])
+    scratch.mkdir(exist_ok=True)
     for number, end in enumerate(ends.tolist()):
         folder = scratch / f"state-{number}"
         disk.write_state(end, np.random.default_rng([seed, number]), folder)
@@ -462,12 +491,48 @@ def broken(name: str, disk: Disk, n: int, seed: int, scratch: Path) -> list[str]
     return found
 
 
+def noticed(
+    n: int, seed: int, scratch: Path, names: tuple[str, ...] = tuple(WRITERS)
+) -> dict[str, str]:
+    """Return by place of a sync which writer's check notices that it is not done, "" for none.
+
+    Args:
+      n: Cuts of each run.
+      seed: Random seed of what they leave.
+      scratch: Empty folder.
+      names: Writers.
+    """
+    users: dict[str, list[str]] = {}
+    for name in names:
+        for place in recorded(name, scratch / name).places:
+            users.setdefault(place, []).append(name)
+    found = {}
+    for number, place in enumerate(sorted(users)):
+        found[place] = ""
+        for name in users[place]:
+            folder = scratch / f"{number}-{name}"
+            disk = recorded(name, folder, place)
+            if broken(name, disk, n, seed, folder.with_name(f"{folder.name} cut")):
+                found[place] = name
+                break
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--states", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("writers", nargs="*", default=list(WRITERS))
+    parser.add_argument("--without-syncs", action="store_true", help="remove each sync in turn")
     given = parser.parse_args()
+    if given.without_syncs:
+        with tempfile.TemporaryDirectory() as folder:
+            found = noticed(given.states, given.seed, Path(folder), tuple(given.writers))
+        sys.stdout.write("| sync that is removed | noticed by |\n|---|---|\n")
+        for place, name in found.items():
+            sys.stdout.write(f"| {place} | {name or 'nobody'} |\n")
+        sys.stdout.write(f"{sum(map(bool, found.values()))} of {len(found)} noticed\n")
+        return
     sys.stdout.write("| writer | events | cuts | survived |\n|---|---|---|---|\n")
     for name in given.writers:
         scratch = Path(tempfile.mkdtemp())

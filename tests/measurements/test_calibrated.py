@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
+from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
 from archgym.files.storage import file_checksums
@@ -64,7 +65,7 @@ def test_shares_end_at_their_highest_value() -> None:
     first, gain, last = simulator.metrics
     values = simulator.evaluate({"mode": "a", "count": 1}, simulator.workload("near"))
     highest = 1.05 * values["gain_gbs"]
-    simulator.metrics = (first, replace(gain, highest=highest), last)
+    simulator.spec = replace(simulator.spec, metrics=(first, replace(gain, highest=highest), last))
 
     found = metrics_of(Task.make(simulator, "near", confidence=0.9), {"mode": "a", "count": 1})
 
@@ -358,7 +359,9 @@ def test_study_that_moves_with_its_measurements_goes_on(tmp_path: Path) -> None:
 def test_metric_with_the_name_of_an_end_is_refused() -> None:
     simulator = ProvingSimulator("tiny", has_failures=False)
     first, second, third = simulator.metrics
-    simulator.metrics = (first, replace(second, name=f"low_{first.name}"), third)
+    simulator.spec = replace(
+        simulator.spec, metrics=(first, replace(second, name=f"low_{first.name}"), third)
+    )
 
     with pytest.raises(InvalidArgumentError, match=f"`low_{first.name}` must have another name"):
         Task.make(simulator, "near", confidence=0.9)
@@ -386,7 +389,7 @@ def test_measurements_of_another_space_with_another_version_name_the_space() -> 
     task = Task.make("moe", space="closed-loop")
     row = measured(task, task.space.default, {"tpot_mean_ms": 30.0})
 
-    found = calibration_of(Task.make("moe").simulator.bare, Measurements(rows=(row,)))
+    found = calibration_of(bare(Task.make("moe").simulator), Measurements(rows=(row,)))
 
     (note,) = found.notes
     assert note.startswith("1 measurement is of space 'closed-loop' of moe, and not of ")

@@ -8,6 +8,7 @@ import pytest
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
+from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.measurements.calibrated import (
@@ -44,14 +45,14 @@ def simulator() -> FunctionSimulator:
 def calibrated(**metrics: float) -> tuple[Calibration, dict[str, tuple[float, float]]]:
     """Return the calibration with one measurement, and error and spread of each metric there."""
     task = Task.make(simulator(), minimise="time_s")
-    bare = task.simulator.bare
+    plain = bare(task.simulator)
     row = measured(task, {"ways": 2}, metrics)
-    found = calibration_of(bare, Measurements(Path("none"), (row,)))
+    found = calibration_of(plain, Measurements(Path("none"), (row,)))
     workload = task.workloads[0].workload
-    points = points_of(bare.space, np.array([[1]]), facts_of(bare, workload))
+    points = points_of(plain.space, np.array([[1]]), facts_of(plain, workload))
     posterior = found.process.predict(points)
     shown = {}
-    for column, parts in found.errors(bare.metrics).items():
+    for column, parts in found.errors(plain.metrics).items():
         spread = np.sqrt(max(parts @ posterior.covariance @ parts, 0.0))
         shown[SPECS[column].name] = (float(posterior.mean[0] @ parts), float(spread))
     return found, shown

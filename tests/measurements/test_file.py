@@ -1,6 +1,7 @@
 """File of measurements: append-only, checksummed, and safe against whatever comes."""
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,27 @@ def test_csv_is_sent_to_the_command_that_reads_it(tmp_path: Path) -> None:
 def test_rows_that_a_file_has_are_no_repeats_when_they_come_again(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
 
-    assert module.without_known(path, [row(1.0), row(1.0)]) == [row(1.0), row(1.0)]
-    append_measurements(path, [row(1.0), row(1.0)])
-    assert module.without_known(path, [row(1.0), row(1.0)]) == []
-    assert module.without_known(path, [row(1.0)] * 3 + [row(2.0)]) == [row(1.0), row(2.0)]
+    assert append_measurements(path, [row(1.0), row(1.0)], once=True).n_added == 2
+    assert append_measurements(path, [row(1.0), row(1.0)], once=True).n_added == 0
+    found = append_measurements(path, [row(1.0)] * 3 + [row(2.0)], once=True)
+    assert (found.n_added, found.rows) == (2, (*[row(1.0)] * 3, row(2.0)))
+
+
+def test_rows_that_several_processes_add_at_once_come_once(tmp_path: Path) -> None:
+    path, rows = tmp_path / "m.jsonl", [row(float(n)) for n in range(1, 13)]
+    start = threading.Barrier(4)
+
+    def add() -> None:
+        start.wait()
+        append_measurements(path, rows, once=True)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert read_measurements(path).rows == tuple(rows)
 
 
 def test_newer_format_is_refused_in_words(tmp_path: Path) -> None:

@@ -184,7 +184,8 @@ def test_two_hundred_measurements_take_milliseconds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "space"), [(n, s) for n in simulator_names() for s in simulator_class(n).space_names]
+    ("name", "space"),
+    [(n, s) for n in simulator_names() for s in simulator_class(n).spec.space_names],
 )
 def test_tied_metrics_have_the_error_of_one_that_has_its_own(name: str, space: str) -> None:
     specs = make_simulator(simulator_class(name), space, None, {}).metrics

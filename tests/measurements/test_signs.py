@@ -79,8 +79,8 @@ def test_negative_time_of_a_design_simulated_above_0_is_refused() -> None:
 def test_errors_keep_shares_and_what_they_are_tied_to_within_bounds(name: str) -> None:
     """Twice as much of everything is corrected to no more than what metrics may be."""
     kind = simulator_class(name)
-    for space in kind.space_names:
-        specs = make_simulator(kind, space, None, {}).simulated_metrics
+    for space in kind.spec.space_names:
+        specs = make_simulator(kind, space, None, {}).spec.simulated_metrics
         prior = chosen_prior(specs, "a test")
         values = {s.name: np.array([80.0, 100.0]) for s in specs}
         for factor in (0.5, 2.0):

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.errors import UnknownNameError
 from archgym.proxy.model import model_kind, model_names
 
 RNG = np.random.default_rng(0)
@@ -96,9 +95,3 @@ def test_boosting_tells_a_single_design_from_others() -> None:
 def test_setting_that_means_nothing_is_refused(name: str, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         model_kind(name).fit(FEATURES, TARGETS, {**SMALL[name], **change}, 0)
-
-
-@pytest.mark.parametrize("name", ["gp", "knn", "mlp"])
-def test_retired_kind_names_a_better_one(name: str) -> None:
-    with pytest.raises(UnknownNameError, match=f"{name!r} of proxies was retired.*'boosting'"):
-        model_kind(name)

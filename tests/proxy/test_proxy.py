@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,18 +140,3 @@ def test_interval_without_enough_designs_is_infinite() -> None:
     assert part.scaling.is_log[0]
     assert (low[:, 0] == 0).all()
     assert np.isinf(high[:, 0]).all()
-
-
-@pytest.mark.parametrize("retired", ["lightgbm", "xgboost"])
-def test_proxy_of_a_retired_kind_is_read(retired: str, tmp_path: Path) -> None:
-    made = train(
-        toy_dataset(200), TrainOptions("boosting", setting=model_kind("boosting").settings[1])
-    )
-    renamed = replace(made, about={**made.about, "model": retired})
-    renamed.save(tmp_path / "p.npz")
-
-    read = Proxy.load(tmp_path / "p.npz")
-
-    indices = made.declaration.space.sample(20, np.random.default_rng(3))
-    expected = made.parts[0].predict(indices, NO_FACTS)
-    assert np.array_equal(read.parts[0].predict(indices, NO_FACTS), expected)

@@ -52,7 +52,10 @@ def test_study_runs_on_a_proxy_and_opens_again(path: Path, tmp_path: Path) -> No
 def test_proxy_counts_as_cheap(path: Path) -> None:
     task = Task.make("toy", stand_in=path)
 
-    assert agent_class("auto").suited(task, workers=4) == {"thinking": 0.5}
+    assert agent_class("auto").suited(task, workers=4) == {
+        "thinking": 0.5,
+        "polish": 0.25,
+    }
 
 
 def test_environment_steps_on_a_proxy(path: Path) -> None:

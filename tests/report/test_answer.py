@@ -83,7 +83,9 @@ def test_change_that_is_infeasible_alone_waits_for_another() -> None:
 def test_changes_that_are_all_infeasible_alone_are_made_together() -> None:
     simulator = ToySimulator()
     tied = Constraint("tie", P("banks") == P("depth"), "Banks and depth are linked.")
-    simulator.space = DesignSpace("toy", SPACE.parameters, constraints=[tied])
+    simulator.spec = replace(
+        simulator.spec, space=DesignSpace("toy", SPACE.parameters, constraints=[tied])
+    )
     task = Task.make(simulator, "light", "low-latency")
     start = task.space.indices_of({"mode": "off", "banks": 2, "depth": 2, "gain": 0.3, "boost": 0})
     end = task.space.indices_of({"mode": "off", "banks": 4, "depth": 4, "gain": 0.3, "boost": 0})

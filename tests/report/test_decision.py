@@ -10,6 +10,7 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
 from archgym.measurements import calibration
@@ -450,11 +451,11 @@ def test_measurement_that_agrees_in_its_digits_confirms_an_exact_simulator(digit
     near = float(f"{value:.{digits}g}")
 
     agrees = calibration.calibration_of(
-        task.simulator.bare,
+        bare(task.simulator),
         Measurements(rows=(measured(task, design, {"total_time_ns": near}),)),
     )
     differs = calibration.calibration_of(
-        task.simulator.bare,
+        bare(task.simulator),
         Measurements(rows=(measured(task, design, {"total_time_ns": 1.01 * near}),)),
     )
 

@@ -13,7 +13,6 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.task import Task
 from archgym.report.explain import Relief, explain, reward_room, shares, tradeoffs
-from archgym.studies.snapshot import read_study
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
 
@@ -160,13 +159,13 @@ def test_no_design_and_a_proxy_for_a_study_are_refused(archgym: Archgym, swept: 
     assert "`--from-proxy` needs a task" in ran.err
 
 
-def test_study_is_explained_whose_simulator_has_gained_metrics() -> None:
-    folder = Path(__file__).parents[1] / "fixtures" / "v0_2" / "studies" / "dram-hbm3"
-    log = read_study(folder)
-    task = Task.from_json(log.header.task)
+def test_task_without_all_explaining_metrics_is_explained() -> None:
+    whole = Task.make("dram", "gups", device="hbm3", requests="100")
+    names = [spec.name for spec in whole.metrics if spec.identifies]
+    task = whole.recording(names)
     assert len(task.metrics) < len(task.simulator.metrics)
 
-    found = explain(task, log.records.indices[0])
+    found = explain(task, task.space.default_indices)
 
     assert found.reliefs
     assert all(len(each.moved) == len(task.metrics) for each in found.reliefs)

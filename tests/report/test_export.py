@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class
 from archgym.evaluation.task import Task
 from archgym.report.export import Export, export_design, export_formats
+from archgym.simulators.dram import DramSimulator
+from archgym.tables import build_table
 from tests.toys import SPACE, ToySimulator, toy_task
-
-RECORDED = Path(__file__).parents[1] / "fixtures" / "v0_1" / "tables"
 
 DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 2}
 
@@ -22,7 +23,10 @@ DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 2}
 class ExportingToy(ToySimulator):
     """Toy with a tool's format, of which one file depends on the workload."""
 
-    exports: Mapping[str, str] = {"tool": "A file of settings."}
+    spec = replace(
+        ToySimulator.spec,
+        exports={"tool": "A file of settings."},
+    )
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         design = self.space.design_at(indices)
@@ -115,8 +119,12 @@ def test_existing_files_are_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_table_exports_as_its_simulator() -> None:
-    table = Task.make(stand_in=RECORDED / "dram-rl-stream.parquet", workload="stream")
+def test_table_exports_as_its_simulator(tmp_path: Path) -> None:
+    space = DramSimulator("archgym-2023-rl").space
+    held = dict(space.design_at(space.default_indices))
+    del held["page_policy"]
+    made = Task.make("dram", "stream", space="archgym-2023-rl", fixed=held, requests="100")
+    table = Task.make(stand_in=build_table(made, tmp_path / "t.parquet"))
 
     assert "dramsys" in export_formats(table.simulator)
 
@@ -125,7 +133,7 @@ def test_table_exports_as_its_simulator() -> None:
 def test_simulators_document_their_formats(name: str) -> None:
     simulator: Simulator = make_simulator(simulator_class(name), None, None, {})
 
-    assert simulator.exports
-    for form, doc in simulator.exports.items():
+    assert simulator.spec.exports
+    for form, doc in simulator.spec.exports.items():
         assert form == form.lower()
         assert doc.endswith(".")

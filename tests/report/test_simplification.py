@@ -107,7 +107,7 @@ def test_infeasible_design_and_other_errors_are_refused() -> None:
 def test_loss_below_the_resolution_counts() -> None:
     toy = ToySimulator()
     first, second, third, fourth = (replace(spec, resolution=50.0) for spec in toy.metrics)
-    toy.metrics = (first, second, third, fourth)
+    toy.spec = replace(toy.spec, metrics=(first, second, third, fourth))
     task = Task.make(toy, "light", "low-latency")
 
     # Each parameter of the best design changes the latency by less than 50 ns.

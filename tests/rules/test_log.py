@@ -173,7 +173,7 @@ def test_log_without_a_trace_or_a_budget_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_log_of_0_2_verifies(tmp_path: Path) -> None:
-    recorded = Path(__file__).parents[1] / "fixtures" / "v0_2" / "rule-log"
+    recorded = Path(__file__).parents[1] / "fixtures" / "rule-log"
     folder = shutil.copytree(recorded, tmp_path / "log")
 
     with RuleLog.open(folder) as log:

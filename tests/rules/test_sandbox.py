@@ -133,7 +133,7 @@ def test_rule_beyond_its_time_is_infeasible_and_the_next_one_runs() -> None:
         own._seconds = 120
         quick = own.run(returning("1"), CASE.input())
 
-    assert slow == {"problem": "the policy took longer than 1 s"}
+    assert slow == {"problem": "the policy took longer than 1 s; its longest hook begins in line 3"}
     assert quick["events"] == 4
 
 

@@ -26,7 +26,7 @@ TWO_CONSTRAINTS = DesignSpace(
 SPACES = [
     SPACE,
     TWO_CONSTRAINTS,
-    *(ProvingSimulator(space).space for space in ProvingSimulator.space_names),
+    *(ProvingSimulator(space).space for space in ProvingSimulator.spec.space_names),
 ]
 
 

@@ -376,9 +376,39 @@ def test_best_reward_counts_results_that_were_told(tmp_path: Path) -> None:
     assert rewards == sorted(rewards)
 
 
+def test_first_ask_sets_how_many_designs_are_in_flight(tmp_path: Path) -> None:
+    with Study.create(tmp_path / "s", toy_task(), "auto", budget=12) as study:
+        first = study.ask(8)
+        study.tell(first[2], **measure(study.task, first[2]))
+
+        assert len(first) == 8
+    again = Study.create(tmp_path / "s", toy_task(), "auto", budget=12, exists="resume")
+    with (
+        again,
+        Study.create(
+            tmp_path / "t", toy_task(), "auto", budget=12, hyperparameters={"batch_size": 8}
+        ) as chosen,
+    ):
+        assert again.ask(8) == [*first[:2], *first[3:]]
+        assert chosen.ask(8) == first
+        assert again.settings() == chosen.settings()
+
+
+def test_later_asks_leave_the_designs_in_flight(tmp_path: Path) -> None:
+    with Study.create(tmp_path / "s", toy_task(), "few", budget=12) as study:
+        (design,) = study.ask()
+        study.tell(design, **measure(study.task, design))
+
+        assert len(study.ask(8)) == 1
+
+
 def test_ask_for_more_than_the_agent_has_in_flight_says_so(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "s", toy_task(), "auto", budget=8)
     with study, collected_reductions() as notes:
+        assert len(study.ask()) == 1
+        assert not study.ask(8)
+        told = study.task.space.design_at(study.task.space.default_indices)
+        study.tell(told, **measure(study.task, told))
         assert len(study.ask(8)) == 1
 
     (note,) = notes

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_search_starts_with_portfolio(tmp_path: Path) -> None:
 def test_registered_tasks_need_not_be_given(tmp_path: Path) -> None:
     folders = [tmp_path / "stream", tmp_path / "random"]
     for folder in folders:
-        task = Task.make("dram", folder.name, fidelity="fast")
+        task = Task.make("dram", folder.name)
         Study.create(folder, task, "random", seed=0, budget=3).run()
 
     assert len(portfolio(folders, size=1).designs) == 1
@@ -125,7 +126,7 @@ def test_tasks_of_other_studies_are_refused(tmp_path: Path) -> None:
 
 def test_studies_of_other_spaces_are_refused(tmp_path: Path) -> None:
     folders, tasks = studies_of(tmp_path, 3)
-    other = Task.make("dram", "stream", fidelity="fast")
+    other = Task.make("dram", "stream")
     Study.create(tmp_path / "dram", other, "random", seed=0, budget=2).run()
 
     with pytest.raises(InvalidArgumentError, match="share one design space"):
@@ -143,7 +144,7 @@ def test_earlier_designs_complement_each_other_and_end_with_the_default(
 ) -> None:
     folders, tasks = studies_of(tmp_path)
     new = toy_task({"light": 0.5, "heavy": 0.5})
-    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.1)
+    monkeypatch.setattr(new.simulator, "spec", replace(new.simulator.spec, evaluation_s=0.1))
 
     found = earlier_designs(new, tmp_path, 2)
 
@@ -167,7 +168,7 @@ def test_most_alike_studies_give_their_best_where_an_evaluation_takes_long(
 ) -> None:
     folders, _ = studies_of(tmp_path)
     new = toy_task({"light": 0.2, "heavy": 0.8})
-    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.2)
+    monkeypatch.setattr(new.simulator, "spec", replace(new.simulator.spec, evaluation_s=0.2))
     monkeypatch.setattr(type(new.simulator), "evaluate_batch", None)
 
     found = earlier_designs(new, tmp_path)
@@ -191,7 +192,7 @@ def test_study_whose_workload_is_gone_is_named_and_its_designs_are_kept(
         return known(self, name)  # type: ignore[arg-type]  # the toy itself
 
     monkeypatch.setattr(type(new.simulator), "workload", workload)
-    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.1)
+    monkeypatch.setattr(new.simulator, "spec", replace(new.simulator.spec, evaluation_s=0.1))
 
     found = earlier_designs(new, tmp_path)
 

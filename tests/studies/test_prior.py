@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,6 @@ def test_start_designs_are_evaluated_first(tmp_path: Path) -> None:
     assert log.records.indices[0].tolist() == space.default_indices.tolist()
     assert space.design_at(log.records.indices[1]) == BEST
     assert space.design_at(log.records.indices[2]) == best.design
-    assert json.loads((tmp_path / "a" / "study.json").read_text())["format"] == 2
 
 
 def test_start_design_may_leave_parameters_at_their_defaults(tmp_path: Path) -> None:
@@ -62,14 +60,6 @@ def test_start_design_may_leave_parameters_at_their_defaults(tmp_path: Path) -> 
     assert log.space.changes(log.outcome(0).design) == {"banks": 8}
     told = "a design gives 1 of 5 parameters; the other 4 have the default design's values."
     assert notes == [f"start: {told}", f"designs: {told}"]
-
-
-def test_study_without_start_designs_keeps_its_format(tmp_path: Path) -> None:
-    search(tmp_path / "a")
-    data = json.loads((tmp_path / "a" / "study.json").read_text())
-
-    assert data["format"] == 1
-    assert not {"start", "warm_start", "prior_digest", "patience", "stop_at"} & set(data)
 
 
 @pytest.mark.parametrize(

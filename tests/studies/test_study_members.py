@@ -7,7 +7,7 @@ import pytest
 
 from archgym.datasets import build_dataset
 from archgym.errors import FileFormatError
-from archgym.studies.metadata import _checksum
+from archgym.studies.metadata import FORMAT, _checksum
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from tests.toys import ToyAgent, toy_task
@@ -74,26 +74,29 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def test_study_says_its_format(tmp_path: Path) -> None:
     Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
 
-    assert json.loads((tmp_path / "s" / "study.json").read_text())["format"] == 1
+    assert json.loads((tmp_path / "s" / "study.json").read_text())["format"] == FORMAT
 
 
-def test_study_without_format_is_read_and_resumed(tmp_path: Path) -> None:
-    for name in ("old", "new"):
-        Study.create(tmp_path / name, toy_task(), ToyAgent, seed=1, budget=3).run()
-    rewritten(tmp_path / "old", lambda data: data.pop("format"))
+@pytest.mark.parametrize("number", [None, 1, 2])
+def test_study_of_archgym_0_is_refused_in_one_line(tmp_path: Path, number: int | None) -> None:
+    Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
+    rewritten(
+        tmp_path / "s", lambda data: data.update(format=number) if number else data.pop("format")
+    )
 
-    assert len(read_study(tmp_path / "old").records) == 3
-    for name in ("old", "new"):
-        Study.open(tmp_path / name, toy_task(), ToyAgent).run(budget=6)
-    journals = [(tmp_path / name / "journal.jsonl").read_bytes() for name in ("old", "new")]
-    assert journals[0] == journals[1]
+    with pytest.raises(FileFormatError, match=r"which ArchGym 0\.x wrote") as caught:
+        read_study(tmp_path / "s")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_study_of_a_later_format_names_both_formats_and_the_way_out(tmp_path: Path) -> None:
     Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
-    rewritten(tmp_path / "s", lambda data: data.update(format=3, news={}))
+    rewritten(tmp_path / "s", lambda data: data.update(format=4, news={}))
 
-    with pytest.raises(FileFormatError, match=r"has format 3; .* up to 2\. Open it with the newer"):
+    with pytest.raises(
+        FileFormatError,
+        match=r"has format 4, which a newer version wrote; .* reads 3\. Open",
+    ):
         read_study(tmp_path / "s")
 
 
@@ -114,7 +117,7 @@ def test_beginnings_and_ends_that_do_not_fit_are_refused(
     tmp_path: Path, members: dict[str, Any], problem: str
 ) -> None:
     Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
-    rewritten(tmp_path / "s", lambda data: data.update(format=2, **members))
+    rewritten(tmp_path / "s", lambda data: data.update(**members))
 
     with pytest.raises(FileFormatError, match=problem) as caught:
         read_study(tmp_path / "s")

@@ -6,6 +6,7 @@ import pickle
 import resource
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +282,7 @@ def test_file_that_exists_is_not_built_again(built: Path) -> None:
 def test_space_that_is_too_large_is_refused(tmp_path: Path) -> None:
     toy = ToySimulator()
     many = [Integer(name=f"p{n}", low=0, high=9, doc="A digit.") for n in range(9)]
-    toy.space = DesignSpace("wide", many)
+    toy.spec = replace(toy.spec, space=DesignSpace("wide", many))
     task = Task(toy, "wide", toy_task().workloads, toy_task().objective, toy_task().reference)
 
     with pytest.raises(InvalidArgumentError, match="1,000,000,000"):
@@ -472,7 +473,7 @@ def test_table_of_a_held_space_is_searched_as_its_simulator_is(tmp_path: Path) -
     table = Task.make("accelerator", stand_in=tmp_path / "held.parquet", **choices).simulator
 
     # The stated time decides what an agent does between designs.
-    assert table.evaluation_s == held.simulator.evaluation_s == 1e-4
+    assert table.evaluation_s == held.simulator.spec.evaluation_s == 1e-4
 
 
 def test_table_of_a_held_space_refuses_measurements_at_once(

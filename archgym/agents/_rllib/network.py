@@ -59,7 +59,7 @@ class TeamNetwork(nn.Module):
         self.register_buffer("closed", torch.where(is_open, 0.0, _CLOSED), persistent=False)
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Logits, (n, n_agents, n_slots, n_options), for actors' inputs (n, n_agents, n_actor)."""
+        """Return logits, (n, n_agents, n_slots, n_options), for inputs (n, n_agents, n_actor)."""
         outputs: torch.Tensor = self.actor(self._told(inputs))
         return outputs.view(len(inputs), *self.closed.shape) + self.closed
 
@@ -102,7 +102,7 @@ def _stack(n_stacked: int, sizes: Sequence[int]) -> nn.Sequential:
 
 
 def log_probability(logits: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-    """Logarithm of the probability of actions, (..., n_slots), under logits with options last."""
+    """Return the log probability of actions, (..., n_slots), under logits with options last."""
     each = torch.log_softmax(logits, dim=-1).gather(-1, actions.long()[..., None])
     return each[..., 0].sum(dim=-1)
 

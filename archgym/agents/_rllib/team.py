@@ -50,7 +50,7 @@ class Team:
           observes: Observation of actors, "all" or "own".
           is_central: True if critics see everything, and others' choices.
         """
-        is_one = groups == "subsystem" and not task.simulator.groups
+        is_one = groups == "subsystem" and not task.simulator.spec.groups
         env = ParallelDesignEnv(
             task, {"design": task.space.names} if is_one else groups, observes=observes
         )

@@ -59,7 +59,7 @@ def make_episodes(
 
 
 def no_results(task: Task) -> Evaluate:
-    """Stand-in for evaluation if designs are only made."""
+    """Return an `evaluate` under which every design fails, for learners that only propose."""
 
     def evaluate(indices: np.ndarray) -> Trials:
         n, n_workloads = len(indices), len(task.workloads)

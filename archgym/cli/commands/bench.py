@@ -1,9 +1,10 @@
 """`archgym bench`: suites of tasks: list, run, report, verify, serve."""
 
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,14 +15,13 @@ from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import lasting
-from archgym.errors import InvalidArgumentError
 from archgym.files.remote import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from archgym.bench.report import AgentScore, BenchReport
-    from archgym.bench.suite import BenchTask
+    from archgym.bench.run import ProgramRun
 
 bench_app = command_group(
     "bench", "Benchmark agents on suites of tasks: list, run, report, verify, serve."
@@ -86,8 +86,8 @@ def run(
     agents: Annotated[
         list[str],
         typer.Argument(
-            help="Names of agents to run, or one program with its arguments in quotes.",
-            metavar="AGENT|COMMAND",
+            help="Names of agents to run, and programs with their arguments in quotes.",
+            metavar="AGENT|[NAME=]COMMAND",
         ),
     ],
     out: Annotated[
@@ -131,81 +131,80 @@ def run(
     ] = 600.0,
     json: JsonOption = False,
 ) -> None:
-    """Run agents, or a program in any language, on the tasks of a suite.
+    """Run agents, and programs in any language, on the tasks of a suite.
 
     To continue after an interruption, run the same command again. Tasks that are not judged at so
-    large a budget are left out. A program, such as "python client.py", reads and writes lines of
-    JSON as for `archgym bench serve`; its seed is in the environment variable ARCHGYM_SEED.
+    large a budget are left out. A program, such as mine="python client.py", reads and writes lines
+    of JSON as for `archgym bench serve`; its seed is in the environment variable ARCHGYM_SEED.
+    Several programs need names.
     """
-    from archgym.bench.run import bench_plan, run_bench
+    from archgym.bench.run import bench_plan, run_bench, run_programs
     from archgym.bench.suite import bench_task, bench_tasks
     from archgym.cli.console.progress import announce_compilation
 
     if task and (suite or split):
         raise typer.BadParameter("Give either tasks, or a suite and a split.", param_hint="--task")
     tasks = [bench_task(name) for name in task] if task else bench_tasks(suite or "core", split)
-    programs = [agent for agent in agents if any(mark in agent for mark in " /")]
-    if programs and (len(agents) > 1 or workers is not None):
-        raise InvalidArgumentError(
-            f"A program runs alone, without agents and `--workers`; got {programs[0]!r} too."
-        )
-    if programs:
-        _run_program(programs[0], tasks, lasting(out), seeds, budget, answer_seconds, json)
-        return
-    plan, out = bench_plan(agents, tasks, seeds, budget), lasting(out)
+    own = [_program(word) for word in agents if any(mark in word for mark in " /")]
+    names, programs = [word for word in agents if not any(mark in word for mark in " /")], dict(own)
+    plan = bench_plan(names, tasks, seeds, budget, [label for label, _ in own])
+    out = lasting(out)
     announce_compilation()
     with prompt_stops():
         plan = plan.decided()
     words: list[str | Path] = ["archgym", "sweep", "resume", out]
-    with resumable(words), SweepProgress() as progress:
-        outcome = run_bench(plan, out, workers=workers, progress=progress)
-    more = {"tasks": [each.label for each in plan.tasks]}
-    report_outcome(outcome, command_line("archgym", "bench", "report", out), more, json)
-
-
-def _run_program(
-    command: str,
-    tasks: "Sequence[BenchTask]",
-    out: Path,
-    seeds: int,
-    budget: int,
-    answer_s: float,
-    json: bool,
-) -> None:
-    from archgym.bench.run import run_program
-    from archgym.cli.console.progress import announce_compilation
-
-    announce_compilation()
+    with resumable(sys.argv if programs else words), SweepProgress() as progress:
+        outcome = run_bench(plan, out, workers=workers, progress=progress) if names else None
     with prompt_stops():
-        runs = run_program(command, tasks, out, seeds, budget, answer_s)
-    if json:
-        write_json([run.to_json() for run in runs])
-    else:
-        table(
-            ("task", "seed", "evaluations", "best reward", "exit status", "study"),
-            [
-                (
-                    run.task,
-                    str(run.seed),
-                    str(run.evaluations),
-                    "none" if run.reward is None else number(run.reward),
-                    str(run.status),
-                    str(run.folder),
-                )
-                for run in runs
-            ],
-        )
+        runs = run_programs(programs, plan, out, answer_seconds) if programs else []
+    more: dict[str, Any] = {"tasks": [each.label for each in plan.tasks]}
+    if programs:
+        more["programs"] = [run.to_json() for run in runs]
+    if programs and not (json and names):
+        _show_programs(runs, json)
+    if outcome is not None:
+        report_outcome(outcome, command_line("archgym", "bench", "report", out), more, json)
+    elif not json:
         say("Next: " + command_line("archgym", "bench", "verify", out))
     if any(run.status for run in runs):
         raise typer.Exit(1)
 
 
+def _show_programs(runs: "Sequence[ProgramRun]", is_json: bool) -> None:
+    if is_json:
+        write_json([run.to_json() for run in runs])
+        return
+    rows = []
+    for run in runs:
+        reward = "none" if run.reward is None else number(run.reward)
+        ends = str(run.evaluations), reward, str(run.status), str(run.folder)
+        rows.append((run.program, run.task, str(run.seed), *ends))
+    columns = "program", "task", "seed", "evaluations", "best reward", "exit status", "study"
+    table(columns, rows)
+
+
+def _program(word: str) -> tuple[str, str]:
+    """Return the label and the command of ``COMMAND`` or ``NAME=COMMAND``."""
+    from archgym.sweep.plan import PROGRAM
+
+    named = re.fullmatch(r"([\w.-]+)=(.+)", word)
+    return (PROGRAM, word) if named is None else (f"{PROGRAM}-{named[1]}", named[2])
+
+
 @bench_app.command()
-def report(folder: FolderArgument, json: JsonOption = False) -> None:
-    """Show regret at each budget, and evaluations to within 1 % of the best known."""
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of benchmarks, whose agents are compared.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Show regret at each budget, and evaluations to within 1 % of the best known.
+
+    Programs and plug-ins have a p-value against each agent that ArchGym ships.
+    """
     from archgym.bench.report import read_bench_report
 
-    read = read_bench_report(folder)
+    read = read_bench_report(*folders)
     if json:
         write_json(read.to_json())
     else:
@@ -225,6 +224,14 @@ def _write_report(read: "BenchReport") -> None:
             for s in read.standings
         ],
     )
+    shipped = [s.agent for s in read.standings if not s.against]
+    if own := [s for s in read.standings if s.against]:
+        say()
+        heading("p-values of programs and plug-ins, against each shipped agent")
+        table(
+            ("agent", *(s.agent for s in own)),
+            [(name, *(number(s.against[name]) for s in own)) for name in shipped],
+        )
     say()
     if read.unfinished:
         say(f"Runs that are not finished: {read.unfinished}.")

@@ -1,5 +1,6 @@
 """`archgym decide` and `prove`: which design of a study to take, and if a better one may exist."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,7 @@ def decide(
 ) -> None:
     """Decide which design to take, given the error of the simulator.
 
-    The smallest set of designs that holds the best one with 90 % is listed, with the probability
+    The fewest designs that include the best one with probability 90 % are listed, with the chance
     to be best and to meet each limit, and the expected loss if a design is taken. Measurements and
     confidence are the task's, and measurements those of `archgym measure STUDY`, unless given.
     """
@@ -99,6 +100,11 @@ def _write(found: "Decision") -> None:
         say(f"{found.n_left_out} evaluations that come far behind were not looked at.")
 
 
+def _short(percent: float) -> str:
+    """Return a percentage with two digits, never as a power of ten."""
+    return f"{percent:.0f}" if percent >= 10.0 else f"{percent:.2g}"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
@@ -110,7 +116,7 @@ def _write_table(columns: list[str], rows: list[tuple["Candidate", list[str]]]) 
         values = []
         for name, (likely, _, _) in row.metrics.items():
             half = row.margin(name)
-            text = f"{number(likely)} ± {half:.2g} %" if half else number(likely)
+            text = f"{number(likely)} ± {_short(half)} %" if half else number(likely)
             real = row.measured.get(name)
             values.append(text if real is None else f"{text}, measured {number(real)}")
         cells.append([str(row.evaluation), *own, *values, "yes" if row.is_measured else ""])
@@ -185,12 +191,18 @@ def prove(
     if json:
         write_json(proof.to_json(task) | {"study": str(study), "study_reward": former})
     else:
-        _write_proof(proof, task, former)
+        _write_proof(proof, task, former, study, seconds)
     if not proof.is_optimal:
         raise typer.Exit(1)
 
 
-def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
+def _write_proof(
+    proof: "Proof",
+    task: "Task",
+    former: float | None,
+    study: Path = Path("study"),
+    seconds: float = 60.0,
+) -> None:
     from archgym.cli.views.study import proof_text
     from archgym.evaluation.limits import LIMITED_REWARD
     from archgym.report.commands import evaluate_command
@@ -225,9 +237,37 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
     else:
         why = "none is known for this objective, or the task is on a table"
         prose(f"No bounds were used, since {why}: {how}.")
-    if not (proof.is_optimal or proof.n_failed or proof.gave_up(task)):
+    if proof.is_optimal or proof.n_failed:
+        return
+    if not math.isfinite(proof.bound):
+        _write_rest(proof, task, study, seconds)
+    if not proof.gave_up(task):
         remedy = "--seconds" if proof.method == "bounds" else "--seconds, or --table FILE"
         say(f"To continue for longer: {remedy}.")
+
+
+def _write_rest(proof: "Proof", task: "Task", study: Path, seconds: float) -> None:
+    """Write how much is left to prove, and commands that prove a part of the space."""
+    from archgym.report.commands import is_registered, search_command, set_words
+    from archgym.report.quantities import counted
+    from archgym.spaces.counting import number_text
+    from archgym.tables.proof import rest_of
+
+    rest, recipe = rest_of(task, proof, seconds), task.to_json()
+    upto = "At most " if proof.method == "bounds" else ""
+    takes = "over 1,000 years" if rest.seconds > 3e10 else f"about {duration(rest.seconds)}"
+    prose(f"{upto}{number_text(rest.n_left)} designs are left, which take {takes} to evaluate.")
+    if not rest.held:
+        return
+    of = f"{counted(len(rest.held), 'value')} of the best known design"
+    if not is_registered(recipe):
+        held = ", ".join(f"{name}={value}" for name, value in rest.held.items())
+        prose(f"All designs with {of} held can be evaluated in {duration(seconds)}: {held}.")
+        return
+    part = f"{study}-part"
+    say(f"All designs with {of} held can be evaluated in {duration(seconds)}:")
+    say(search_command(recipe, None, *set_words(rest.held), "--out", part))
+    say(command_line("archgym", "prove", part, "--seconds", f"{2 * seconds:g}"))
 
 
 def measure(
@@ -263,28 +303,29 @@ def measure(
 
     Every row is checked before any is kept; the file is checksummed and only ever grows.
     """
+    from archgym.evaluation.restriction import bare
     from archgym.measurements.calibration import calibration_of
-    from archgym.measurements.file import append_measurements, contradictions, without_known
+    from archgym.measurements.file import append_measurements, contradictions
     from archgym.measurements.spreadsheet import read_spreadsheet
     from archgym.report.quantities import counted
 
     task, designs, default = _subject(subject, options)
     imported = read_spreadsheet(table, task, designs)
     path = to or default
-    rows = without_known(path, imported.rows)
-    present = append_measurements(path, rows)
-    n_known = len(imported.rows) - len(rows)
+    present = append_measurements(path, imported.rows, once=True)
+    n_added = present.n_added
+    n_known = len(imported.rows) - n_added
     known = f"{counted(n_known, 'row')} not added, equal to earlier ones: give repeats a date"
     notes = [
         *[known] * bool(n_known),
         *contradictions(present.rows),
-        *calibration_of(task.simulator.bare, present).notes,
+        *calibration_of(bare(task.simulator), present).notes,
     ]
     if json:
         write_json(
             {
                 "file": str(path),
-                "added": len(rows),
+                "added": n_added,
                 "measurements": len(present),
                 "unused_columns": list(imported.unused),
                 "parameters_at_default": list(imported.completed),
@@ -292,7 +333,7 @@ def measure(
             }
         )
         return
-    say(f"{counted(len(rows), 'measurement')} added to {path}, which has {len(present)} now.")
+    say(f"{counted(n_added, 'measurement')} added to {path}, which has {len(present)} now.")
     if imported.completed:
         names = counted(len(imported.completed), "parameter")
         say(f"Not in the file: {names}. The default design's values were taken.")

@@ -84,7 +84,16 @@ def describe(
 
 
 def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> None:
-    space = simulator.space
+    from archgym.composition.composition import Composition
+    from archgym.evaluation.capabilities import breakdown_of
+    from archgym.evaluation.restriction import unrestricted
+    from archgym.evaluation.simulator import default_workload
+
+    whole = unrestricted(simulator)
+    space, parts_of = (
+        simulator.space,
+        breakdown_of(simulator, simulator.space.default_indices, None),
+    )
     counted = space.count() if count or space.size <= _COUNT_AT_ONCE else None
     if is_json:
         write_json(
@@ -98,14 +107,14 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
                 "count": None if counted is None else vars(counted),
                 "default_design": dict(space.default),
                 "metrics": [spec.to_json() for spec in simulator.metrics],
-                "objectives": [o.to_json() for o in simulator.objectives.values()],
-                "default_objective": simulator.default_objective,
-                "usual_limits": [str(limit) for limit in simulator.usual_limits],
+                "objectives": [o.to_json() for o in simulator.spec.objectives.values()],
+                "default_objective": simulator.spec.default_objective,
+                "usual_limits": [str(limit) for limit in simulator.spec.usual_limits],
                 "workloads": list(simulator.workload_names()),
-                "default_workload": simulator.default_workload,
-                "groups": simulator.groups,
-                "parts": simulator.breakdown(space.default_indices, None),
-                "reasons": list(simulator.reasons[1:]),
+                "default_workload": default_workload(simulator),
+                "groups": simulator.spec.groups,
+                "parts": parts_of,
+                "reasons": list(simulator.spec.reasons[1:]),
             }
         )
         return
@@ -118,47 +127,56 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", "unit", "goal", ""),
         [(s.name, s.unit, s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
     )
+    for quantity, reason in whole.not_summed.items() if isinstance(whole, Composition) else ():
+        prose(f"No sum of the parts' {quantity}: {reason}.")
     units = {spec.name: spec.unit for spec in simulator.metrics}
-    for metric, parts in simulator.breakdown(space.default_indices, None).items():
+    for metric, parts in parts_of.items():
         from archgym.cli.views.explanation import parts_text
 
         prose(f"{metric} of the default design is the sum of {parts_text(parts, units[metric])}.")
         say()
     heading("Objectives")
-    default = simulator.default_objective
+    default = simulator.spec.default_objective
     table(
         ("name", ""),
-        [(_starred(n, default), o.doc) for n, o in simulator.objectives.items()],
+        [(_starred(n, default), o.doc) for n, o in simulator.spec.objectives.items()],
     )
-    if simulator.usual_limits:
-        limits = ", ".join(map(str, simulator.usual_limits))
+    if simulator.spec.usual_limits:
+        limits = ", ".join(map(str, simulator.spec.usual_limits))
         prose(f"--minimise and --maximise also keep {limits}, unless you limit the metric.")
         say()
-    if simulator.model_reasons:
+    if simulator.spec.model_reasons:
         heading("Reasons that the model gives for an infeasible design")
-        for reason in simulator.model_reasons:
+        for reason in simulator.spec.model_reasons:
             prose(sentence(reason), "  ")
         say()
-    links: dict[str, str] = getattr(simulator.unrestricted, "links", {})
-    if links:
+    if isinstance(whole, Composition) and whole.links:
         heading("What parts give each other")
-        table(("from > to", ""), links.items())
+        table(("from > to", ""), whole.links.items())
     heading("Options (* is the default)")
     table(("option", "values"), _choices(simulator))
 
 
 def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
-    from archgym.evaluation.simulator import option_names
+    from archgym.evaluation.capabilities import option_names
+    from archgym.evaluation.restriction import unrestricted
+    from archgym.evaluation.simulator import default_workload
     from archgym.evaluation.stand_in import StandIn
 
-    kind = type(simulator.unrestricted)
+    kind, spec = type(unrestricted(simulator)), simulator.spec
     workloads = simulator.workload_names()
-    rows = [("--workload", ", ".join(_starred(n, simulator.default_workload) for n in workloads))]
-    if isinstance(simulator.unrestricted, StandIn):
+    rows = [("--workload", ", ".join(_starred(n, default_workload(simulator)) for n in workloads))]
+    if isinstance(unrestricted(simulator), StandIn):
         return rows
     rows += [
-        ("--space", ", ".join(_starred(n, kind.space_names[0]) for n in kind.space_names)),
-        ("--fidelity", ", ".join(_starred(n, kind.fidelity_names[0]) for n in kind.fidelity_names)),
+        (
+            "--space",
+            ", ".join(_starred(n, spec.space_names[0]) for n in spec.space_names),
+        ),
+        (
+            "--fidelity",
+            ", ".join(_starred(n, spec.fidelity_names[0]) for n in spec.fidelity_names),
+        ),
     ]
     rows += [(f"--option {name}=", option_doc(kind, name)) for name in option_names(kind)]
     return rows
@@ -186,7 +204,7 @@ def _values(option: "DeclaredOption") -> str:
     is_none = default in (None, "") or (is_number and not limits.low <= default <= limits.high)
     if is_none and not limits.word:
         return text
-    shown = limits.word or option.text(default, default)
+    shown = limits.word or option.text(default)
     if limits.word or option.kind is bool or shown in limits.names:
         return re.sub(rf"(?<!\S){re.escape(shown)}(?=,| or |$)", f"{shown}*", text, count=1)
     return f"{text} (default: {shown})"
@@ -238,8 +256,10 @@ def _count_text(counted: Any) -> str:
 
 
 def _describe_workload(simulator: "Simulator", name: str, is_json: bool) -> None:
+    from archgym.evaluation.capabilities import facts_about
+
     workload = simulator.workload(name)
-    facts = simulator.describe_workload(workload)
+    facts = facts_about(simulator, workload)
     if not facts:
         raise InvalidArgumentError(
             f"Simulator {simulator.name!r} does not characterise workloads. Omit --workload."

@@ -127,7 +127,7 @@ def _start_of(design: Path) -> dict[str, Any]:
 
 def _reason(task: "Task", evaluation: "Evaluation") -> str | None:
     broken = [int(reason) for reason in evaluation.reason[0] if reason != 0]
-    return task.simulator.reasons[broken[0]] if broken else None
+    return task.simulator.spec.reasons[broken[0]] if broken else None
 
 
 def _as_json(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
     from archgym.report.simplification import Simplification
 
-# chosen: so many metrics fit a line of 80 columns next to the changes.
+# chosen: this many metrics fit a line of 80 columns next to the changes.
 _MAX_SHOWN = 3
 
 

@@ -137,11 +137,11 @@ def _offer(name: str) -> dict[str, Any]:
     kind = type(made)
     options = option_values(kind)
     return {
-        "spaces": list(kind.space_names),
-        "workloads": _workloads(name, kind.space_names),
-        "objectives": {n: objective.doc for n, objective in made.objectives.items()},
+        "spaces": list(kind.spec.space_names),
+        "workloads": _workloads(name, kind.spec.space_names),
+        "objectives": {n: objective.doc for n, objective in made.spec.objectives.items()},
         "metrics": {spec.name: f"{spec.unit}, {spec.goal}" for spec in made.metrics},
-        "fidelities": list(kind.fidelity_names),
+        "fidelities": list(kind.spec.fidelity_names),
         "options": {option: list(values) for option, values in options.items()},
         "devices": list(options.get("device", ())),
     }

@@ -17,10 +17,11 @@ from archgym.cli.options.values import (
     filled_design,
     read_design,
 )
-from archgym.errors import InvalidArgumentError, sentence
+from archgym.errors import InvalidArgumentError, check_known, sentence
 from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
+    from archgym.datasets import Dataset
     from archgym.proxy import Proxy, TrainOptions
 
 _INFEASIBLE_CODE = 3
@@ -86,6 +87,15 @@ SettingOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option("--seed", help="Random seed of the training.", min=0, max=2**32 - 1)
 ]
+LeftOutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--left-out",
+        help="Workload that is not learned, and that errors are measured on; repeat for more. "
+        "Needs joint workloads.",
+        metavar="WORKLOAD",
+    ),
+]
 _COLUMNS = (
     ("rmse_percent_of_mean", "RMSE % of mean"),
     ("rmse_percent_interval", "95 % interval"),
@@ -115,32 +125,29 @@ def train(
         float, typer.Option("--calibration", help="Share of designs to calibrate intervals on.")
     ] = 0.1,
     seed: SeedOption = 0,
+    left_out: LeftOutOption = None,
     space: SpaceOption = None,
     fidelity: FidelityOption = None,
     option: OptionOption = None,
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a proxy to a dataset, and save it as data without code."""
+    """Fit a proxy to a dataset, and save it as data without code.
+
+    Of a dataset in parts it learns the part train, and its errors on the part test are shown.
+    """
     from archgym.cli.console.progress import CountBar, announce_compilation
-    from archgym.datasets import read_dataset
     from archgym.proxy import Proxy
     from archgym.proxy import train as train_proxy
 
     options = train_options(model, workloads, fit, calibration, seed, setting)
     require_free(out)
     announce_compilation()
-    # An empty value stands for the default, which rows do not record.
-    chosen = {name: value for name, value in assignments("--option", option or ()).items() if value}
-    data = read_dataset(
-        dataset,
-        space=space,
-        fidelity=fidelity,
-        options=chosen if option else None,
-        version=version,
-    )
+    data = _read(dataset, option, space=space, fidelity=fidelity, version=version)
     with CountBar("models") as bar:
-        train_proxy(data, options, lambda what, done, total: bar.show(done, total, what)).save(out)
+        train_proxy(
+            data, options, lambda what, done, total: bar.show(done, total, what), left_out or ()
+        ).save(out)
     _write_proxy(Proxy.load(out), out, json)
 
 
@@ -150,6 +157,52 @@ def info(proxy: ProxyArgument, json: JsonOption = False) -> None:
     from archgym.proxy import Proxy
 
     _write_proxy(Proxy.load(proxy), proxy, json)
+
+
+@proxy_app.command()
+def verify(
+    proxy: ProxyArgument,
+    dataset: DatasetArgument,
+    left_out: LeftOutOption = None,
+    space: SpaceOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the errors of a proxy on a dataset: on its part test, or on all of one without parts.
+
+    With --left-out they are those on workloads that the proxy has not learned.
+    """
+    import numpy as np
+
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.proxy import Proxy, judge
+
+    loaded = Proxy.load(proxy)
+    announce_compilation()
+    data = _read(dataset, option, space=space, fidelity=fidelity, version=version)
+    names = [workload.name for workload in data.workloads]
+    check_known("workload of the dataset", left_out or (), names)
+    if learned := {w.name for w in loaded.declaration.workloads}.intersection(left_out or ()):
+        raise InvalidArgumentError(
+            f"`--left-out` must name workloads that {proxy} has not learned; got {min(learned)!r}."
+        )
+    part, rows = "all rows", np.ones(len(data), dtype=bool)
+    if left_out:
+        part, rows = "left-out workload", np.isin(data.workload, list(map(names.index, left_out)))
+    elif data.split is not None:
+        part, rows = "test part", data.is_in("test")
+    errors = judge(loaded, data.rows(rows))
+    write_json({part: errors}) if json else _write_errors(part, errors)
+
+
+def _read(dataset: Path, option: Sequence[str] | None, **wanted: Any) -> "Dataset":
+    from archgym.datasets import read_dataset
+
+    # An empty value stands for the default, which rows do not record.
+    chosen = {name: value for name, value in assignments("--option", option or ()).items() if value}
+    return read_dataset(dataset, options=chosen if option else None, **wanted)
 
 
 @proxy_app.command()
@@ -174,6 +227,7 @@ def predict(
 ) -> None:
     """Predict the metrics of one design, with intervals."""
     from archgym.cli.console.progress import announce_compilation
+    from archgym.evaluation.simulator import default_workload
     from archgym.proxy import ProxySimulator
 
     announce_compilation()
@@ -183,10 +237,10 @@ def predict(
     if design is not None:
         chosen = filled_design(space, read_design(design), design)
     chosen = design_with(space, chosen, assignments("--set", value or ()))
-    ran = simulator.workload(workload or simulator.default_workload)
+    ran = simulator.workload(workload or default_workload(simulator))
     indices = space.indices_of(chosen)[None, :]
     result = simulator.evaluate_batch(indices, ran)
-    why = simulator.reasons[int(result.reason[0])] or None
+    why = simulator.spec.reasons[int(result.reason[0])] or None
     found = simulator.predict(indices, ran, level)
     rows = [
         (spec, float(found.values[0, k]), float(found.low[0, k]), float(found.high[0, k]))
@@ -353,7 +407,8 @@ def _write_proxy(proxy: "Proxy", path: Path, is_json: bool) -> None:
     about = proxy.about
     heading(f"{path}: {about.get('model')} for {declared.simulator}/{declared.space_name}")
     say(
-        f"{about.get('designs')} designs, {about.get('distinct_rows')} evaluations of dataset "
+        f"Learned: {about.get('designs')} designs, {about.get('distinct_rows')} evaluations of "
+        f"{'part train of ' * (about.get('part') is not None)}dataset "
         f"{str(about.get('data_digest'))[:12]}; digest {proxy.digest[:12]}; "
         f"{path.stat().st_size:,} bytes; {_settings_text(about.get('hyperparameters'))}."
     )

@@ -1,5 +1,6 @@
 """`archgym search` and `archgym resume`: an agent's study, journaled in a folder."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,6 +70,14 @@ def search(
         ),
     ] = None,
     seed: AgentSeedOption = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            help="Searches of --budget each, with seeds from --seed on; reports the best one.",
+            min=1,
+        ),
+    ] = 1,
     hyper: HyperOption = None,
     out: Annotated[
         Path | None,
@@ -87,8 +96,11 @@ def search(
     Every evaluation is saved in a folder, so a search can be interrupted and resumed without loss.
     The exit code is 3 if no feasible design is found, or if the best one misses a limit.
     """
+    from archgym.searching import timely
+
     chosen = hyperparameters(agent, hyper or ())
-    task = make_task(task_choices(simulator, options, hold))
+    choices = task_choices(simulator, options, hold)
+    task, minutes = timely(stop.minutes, lambda: make_task(choices))
     settings: dict[str, Any] = {
         "seed": seed,
         "budget": budget,
@@ -117,7 +129,12 @@ def search(
         say(f"Begins with {counted(len(start), 'design')}{of}." if len(start) > n else none)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:
-        _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)
+        results = []
+        for number in range(seed, seed + seeds):
+            place = out / f"seed-{number}" if out is not None and seeds > 1 else out
+            study = _create(place, task, agent, {**settings, "seed": number})
+            results.append(_result(study, executor, None, minutes, how, json))
+        _report_best(results, task, executor, json)
 
 
 def resume(
@@ -153,6 +170,7 @@ def resume(
     The exit code is that of `archgym search`.
     """
     from archgym.cli.console.progress import announce_compilation
+    from archgym.searching import timely
     from archgym.studies.study import Study
 
     path = stand_in.path
@@ -163,7 +181,7 @@ def resume(
     announce_compilation()
     is_other = from_simulator or path is not None or measured is not None
     task = _task(folder, path, measured) if is_other else None
-    study = Study.open(folder, task)
+    study, minutes = timely(stop.minutes, lambda: Study.open(folder, task))
     try:
         _set_rules(study, stop, no_rules)
         executor = how.executor(study.task)
@@ -171,7 +189,13 @@ def resume(
         study.close()
         raise
     with executor:
-        _run(study, executor, budget, stop.minutes, how, json)
+        known, goal = study.read(), budget or study.budget or 0
+        result = _result(study, executor, budget, minutes, how, json)
+        more = ""
+        if known.is_complete and result.log.evaluations == known.evaluations:
+            command = command_line("archgym", "resume", folder, "--budget", str(2 * goal))
+            more = f"This study is already complete. To extend it, run: {command}"
+        _report_best([result], study.task, executor, json, more)
 
 
 def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
@@ -220,14 +244,36 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
     raise AssertionError("run_folders ends by an error")
 
 
-def _run(
+def _report_best(
+    results: "list[StudyResult]", task: "Task", executor: "Executor", is_json: bool, more: str = ""
+) -> None:
+    """Report the best of some searches, and where each of several ended."""
+    from archgym.cli.views.study import best_text
+
+    bests = [result.log.best() for result in results]
+    rewards = [-math.inf if best is None else best.reward for best in bests]
+    row = rewards.index(max(rewards))
+    if not is_json and len(results) > 1:
+        for result in results:
+            say(f"{result.log.folder}: {best_text(result.log).splitlines()[0]}")
+        n = sum(reward == rewards[row] for reward in rewards)
+        say(f"{n} of {len(results)} searches found the best reward. The best one:")
+    _report(results[row], task, executor, is_json)
+    if more and not is_json:
+        say(more)
+    if (best := bests[row]) is None or results[row].log.missed(best):
+        raise typer.Exit(_INFEASIBLE_CODE)
+
+
+def _result(
     study: "Study",
     executor: "Executor",
     budget: int | None,
     minutes: float | None,
     how: WorkerOptions,
     is_json: bool,
-) -> None:
+) -> "StudyResult":
+    """Run a study, and return its result."""
     from archgym.cli.console.progress import StudyProgress
 
     with study:
@@ -253,7 +299,7 @@ def _run(
             with StudyProgress(goal, known) as progress:
                 study.add_callback(progress)
                 study_begins()
-                result = study.run(executor, budget, progress, minutes=minutes)
+                return study.run(executor, budget, progress, minutes=minutes)
         except StorageError as error:
             if SAME_COMMAND not in str(error):
                 raise
@@ -267,16 +313,6 @@ def _run(
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
-    _report(result, study.task, executor, is_json)
-    if not is_json and was_complete and result.log.evaluations == evaluations:
-        say(
-            "This study is already complete. To extend it, run: "
-            + command_line("archgym", "resume", study.folder, "--budget")
-            + f" {2 * goal}"
-        )
-    best = result.log.best()
-    if best is None or result.log.missed(best):
-        raise typer.Exit(_INFEASIBLE_CODE)
 
 
 def _say_segment(study: "Study") -> None:
@@ -319,7 +355,8 @@ def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: 
         prose("The default design meets all limits: --start default begins with it.")
     if worse := prices(result.log):
         prose("At the price of: " + "; ".join(worse) + ".")
-    ends = range_ends(task, result.log, executor)
+    # What it evaluates takes time, too.
+    ends = [] if result.ended == "minutes" else range_ends(task, result.log, executor)
     for end in ends[:_MOST_ENDS]:
         prose(f"{end}.")
     if ends[_MOST_ENDS:]:

@@ -68,6 +68,11 @@ def show(
     summary = summarise(studies, front_metrics=names, n_top=top or 0)
     if front is not None:
         check_fronts(summary.logs, summary.objective)
+    # Before the text, whose reader may leave, as `| head` does.
+    if plot is not None:
+        plot_studies(summary.logs, plot)
+    if front is not None:
+        plot_fronts(summary.logs, front, summary.objective)
     if json:
         write_json(summary.to_json())
     else:
@@ -77,10 +82,6 @@ def show(
             write_comparison(summary.comparison)
         if summary.top:
             write_top(summary.top)
-    if plot is not None:
-        plot_studies(summary.logs, plot)
-    if front is not None:
-        plot_fronts(summary.logs, front, summary.objective)
     if json:
         return
     for figure in (plot, front):

@@ -96,7 +96,7 @@ def build(
 
     choice = task_choices(simulator, TaskOptions(model, goal), hold)
     if choice.space is None:
-        choice = replace(choice, space=simulator_class(str(choice.simulator)).table_space)
+        choice = replace(choice, space=simulator_class(str(choice.simulator)).spec.table_space)
     task = make_task(choice)
     names = "-".join(w.workload.name for w in task.workloads)
     stem = file_stem(f"{task.simulator.name}-{task.space_name}-{names}")

@@ -106,7 +106,7 @@ class HoldOptions:
         list[str] | None,
         typer.Option(
             "--set",
-            help="Value at which a parameter is held, such as ranks=2; repeat for more.",
+            help="Value at which a parameter is held, such as page_policy=Open; repeat for more.",
             metavar="NAME=VALUE",
         ),
     ] = None
@@ -114,8 +114,8 @@ class HoldOptions:
         list[str] | None,
         typer.Option(
             "--values",
-            help="Values that a parameter may have, such as ranks=1,2 or ranks=1..4; repeat for "
-            "more.",
+            help="Values that a parameter may have, such as arbiter=Fifo,Reorder, "
+            "request_buffer_size=1..16, or page_policy!=Closed for all but one; repeat for more.",
             metavar="NAME=VALUES",
         ),
     ] = None
@@ -189,7 +189,7 @@ class ErrorOptions:
         typer.Option(
             "--confidence",
             help="Probability with which limits are met under the simulator's error "
-            "(default: 0.5, its number as it is).",
+            "(default: 0.5, which takes the simulator's number unchanged).",
             min=0.5,
             max=0.999,
         ),
@@ -246,7 +246,11 @@ def task_choices(
         confidence=options.error.confidence,
         options=_simulator_options(options.model.option or ()),
         fixed=assignments("--set", hold.fixed or ()),
-        values=assignments("--values", hold.values or ()),
+        # `NAME!=VALUES` is all but these.
+        values={
+            name.removesuffix("!"): "!" * name.endswith("!") + text
+            for name, text in assignments("--values", hold.values or ()).items()
+        },
     ).expanded()
 
 
@@ -324,8 +328,8 @@ def _split_weight(text: str) -> tuple[str, float]:
 
 def option_values(kind: type["Simulator"]) -> Mapping[str, tuple[str, ...]]:
     """Return the options of a simulator with the names that each takes."""
+    from archgym.evaluation.capabilities import option_names
     from archgym.evaluation.options import declared_options
-    from archgym.evaluation.simulator import option_names
 
     names = {each.name: each.option.names for each in declared_options(kind)}
     return {name: tuple(names.get(name, ())) for name in option_names(kind)}

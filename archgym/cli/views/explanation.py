@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.study import limits_text
 from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.stand_in import StandIn
 from archgym.report.commands import evaluate_command, task_title
 from archgym.report.explain import shares
 from archgym.report.quantities import change_text
 
 if TYPE_CHECKING:
-    from archgym.evaluation.simulator import Bottleneck
+    from archgym.evaluation.capabilities import Bottleneck
     from archgym.evaluation.task import Task
     from archgym.report.design_explanation import DesignExplanation
     from archgym.report.explain import Change, Explanation, Point
@@ -59,7 +60,7 @@ def write_explanation(found: "DesignExplanation") -> None:
     _write_parts(found)
     if explanation.reliefs:
         _write_costs(explanation, {each.name: _relief(each) for _, each in found.bottlenecks})
-    elif isinstance(source := task.simulator.unrestricted, StandIn):
+    elif isinstance(source := unrestricted(task.simulator), StandIn):
         prose(
             f"A {source.kind} cannot evaluate a design without a cost. For the effect of "
             f"costs, use the simulator {task.simulator.name}."

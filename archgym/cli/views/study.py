@@ -88,6 +88,8 @@ def verdict(spec: "MetricSpec", value: float, default: float) -> Text:
     return Text("better", style="green") if is_better else Text("worse", style="red")
 
 
+# chosen: failures of other kinds are in the JSON and the data frame.
+_MOST_FAILURES = 3
 _MAX_CURVE_WIDTH = 72
 _CURVE_HEIGHT = 8
 
@@ -140,9 +142,9 @@ def proof_text(proof: "Proof", task: "Task") -> str:
         return f"the simulator broke on {proof.n_failed:,} of them, which may be better"
     if proof.gave_up(task):
         size = number_text(task.space.size)
-        return f"{size} combinations are too many to evaluate. Hold values, to leave fewer"
+        return f"{size} combinations are too many to evaluate"
     if not math.isfinite(proof.bound):
-        return "nothing is known about the designs that are left"
+        return "any design that is left may be better, since no bound on them is known"
     known = None if proof.indices is None else task.evaluate(proof.indices[None, :]).values[0]
     if known is not None and (missed := task.missed(known)):
         best = f"the best known misses {'; '.join(missed)}"
@@ -162,13 +164,13 @@ def no_best_text(log: "StudyLog") -> str:
     failed = log.counts()["failed"]
     if not failed:
         return "No feasible design has been found."
-    errors = log.records.errors
-    first = " ".join(str(errors[min(errors)]).split()).rstrip(".")
+    texts = [" ".join(each.error.split()).rstrip(".") for each in log.failures()[:_MOST_FAILURES]]
+    first = f"First error: {texts[0]}." + "".join(f" Another: {each}." for each in texts[1:])
     if failed == log.evaluations:
-        return f"All evaluations failed. First error: {first}."
+        return f"All evaluations failed. {first}"
     return (
         f"No feasible design has been found. {failed} of {log.evaluations} evaluations failed. "
-        f"First error: {first}."
+        f"{first}"
     )
 
 
@@ -180,6 +182,8 @@ def write_study(summary: "StudySummary") -> None:
     heading(task_title(recipe["simulator"], log.workloads, study_objective(log), log.metrics))
     say(f"{log.task_id}: {log.author}, {log.status}")
     say(counts_text(log))
+    for each in log.failures()[:_MOST_FAILURES] if summary.best is not None else ():
+        prose(f"E{str(each)[1:]:.600}")
     damage = log.damage_report()
     if damage is not None:
         say(damage)

@@ -8,18 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from archgym.control.policies import ControlPolicy, hindsight_score, policy_of
-from archgym.control.tasks import DEFAULT_TASK, SEEN, ControlTask, Episode, roll, task_of
+from archgym.control.declaration import Control, control_of, controls
+from archgym.control.policies import ControlPolicy, policy_of
+from archgym.control.tasks import ControlTask, Episode, hindsight, hindsight_name, roll, task_of
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.rules.case import RuleCase, evaluate
 from archgym.rules.language import RuleSource, read_rule
 from archgym.rules.sandbox import RuleRunner
 
-_OTHER_KERNELS: Final = {
-    "cpu": ("cpu-cores-2:instructions=1000",),
-    "dram": ("dram-load:device=ddr5,requests=1000",),
-}
-"""Further tasks of a domain, whose kernels its process has to hold."""
 _LARGEST: Final = 255
 """Counters come in eight bits, from the low end of their declared range to its high end."""
 
@@ -63,7 +59,7 @@ class ControlCase(RuleCase):
 
     def loss(self, counts: Mapping[str, Any]) -> float:
         """Return cost over that of the best static settings in hindsight."""
-        return float(counts["score"]) / hindsight_score(self.task, self.name)
+        return float(counts["score"]) / hindsight(self.task, self.name)[1]
 
     def measures(self, counts: Mapping[str, Any]) -> dict[str, Any]:
         """Return the cost, and the share of the best static settings' that is saved."""
@@ -76,7 +72,7 @@ def _counts(rollout: Any) -> dict[str, Any]:
 
 
 def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase:
-    """Return an episode of a domain's task.
+    """Return an episode of a task of a simulator whose rules see something.
 
     Args:
       domain: Name of the domain.
@@ -89,13 +85,13 @@ def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase
     for key in options:
         if key != "task":
             raise unknown_name("option", key, ["task"])
-    prefix = domain.partition("-")[0]
-    task = task_of(options.get("task") or DEFAULT_TASK[prefix])
-    if domain != f"{task.name.partition('-')[0]}-control":
+    task = task_of(options.get("task") or controls()[domain.removesuffix("-control")].default)
+    control = control_of(task.name)
+    if control is None or control.rules is None or domain != f"{control.simulator}-control":
         raise InvalidArgumentError(
             f"A rule of domain {domain!r} must have a task of that domain; got {task.name!r}."
         )
-    return ControlCase(task.check_episode(name), task, SEEN[prefix])
+    return ControlCase(task.check_episode(name), task, control.rules.seen)
 
 
 def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,9 +140,9 @@ def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[st
     return found
 
 
-def prepare(prefix: str) -> None:
-    """Load or compile the kernels of a domain, of one agent and of several."""
-    for name in (DEFAULT_TASK[prefix], *_OTHER_KERNELS[prefix]):
+def prepare(control: Control) -> None:
+    """Load or compile the kernels of a domain, such as those of one agent and of several."""
+    for name in (control.default, *(control.rules.compiled_with if control.rules else ())):
         task = task_of(name)
         episode = Episode(task, task.episodes("train")[0])
         episode.step((task.default,) * len(task.agents))
@@ -197,7 +193,7 @@ def policies_of(names: Sequence[str], task: ControlTask) -> Iterator[list[Contro
             else policy_of(name, task)
             for name in given
         ]
-        taken = Counter(["oracle", "hindsight", *(each.name for each in found)])
+        taken = Counter(["look-ahead", hindsight_name(task), *(each.name for each in found)])
         for policy, name in zip(found, given, strict=True):
             policy.name = policy.name if taken[policy.name] == 1 else name
         yield found

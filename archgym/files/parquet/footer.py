@@ -119,7 +119,7 @@ def parse_footer(content: bytes) -> Footer:
 
 
 def _leaves(schema: list[Struct]) -> list[tuple[str, bool]]:
-    """Path of each column, and whether it is repeated, of a tree in pre-order."""
+    """Return the path of each column, and whether it is repeated, of a tree in pre-order."""
     leaves = []
     # Names, repetition, and the number of children to come, from the root down.
     open_nodes: list[tuple[tuple[str, ...], bool, int]] = []

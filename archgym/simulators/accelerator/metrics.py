@@ -63,7 +63,6 @@ _FOUND = (
         (_EDP,),
         "Lowest energy times latency within the area of the Eyeriss-like design.",
         (Limit("area_mm2", "<=", _EYERISS_AREA_MM2),),
-        revision=1,
     ),
     Objective(
         "edp-and-area",
@@ -89,18 +88,6 @@ _FOUND = (
 # Narrower operands change the network's results, which no metric shows: named objectives keep the
 # default design's. Other objectives may take fewer bits, and `operand_bits` shows them.
 _PRECISE: Final = Limit("operand_bits", ">=", 16.0)
-# Release 0.1.0 left the precision open, and charged for area.
-FORMER_OBJECTIVES: Final[Mapping[str, Objective]] = {
-    objective.name: objective
-    for objective in (
-        *(o for o in _FOUND if o.name not in ("edp-at-eyeriss-area", "archgym-2023")),
-        Objective(
-            "edp-at-eyeriss-area",
-            (_EDP, Term("area_mm2", "at-most", weight=10.0, target=_EYERISS_AREA_MM2)),
-            "Lowest energy times latency, the area of the Eyeriss-like design as a target.",
-        ),
-    )
-}
 
 
 def objectives(has_precision: bool) -> Mapping[str, Objective]:
@@ -116,7 +103,7 @@ def objectives(has_precision: bool) -> Mapping[str, Objective]:
     return {
         name: objective
         if name == "archgym-2023"
-        else replace(objective, limits=(*objective.limits, _PRECISE), revision=1)
+        else replace(objective, limits=(*objective.limits, _PRECISE))
         for name, objective in found.items()
     }
 

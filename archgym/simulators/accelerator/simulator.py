@@ -4,14 +4,14 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
 from archgym.simulators.accelerator.formats.export import (
     ARCHITECTURE,
@@ -26,7 +26,7 @@ from archgym.simulators.accelerator.formats.files import ARCHITECTURES
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.energy import node_shares
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.kernel.problem import OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
 from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
 from archgym.simulators.accelerator.kernel.systolic import OBJECTIVES as SYSTOLIC_OBJECTIVES
@@ -53,7 +53,6 @@ from archgym.simulators.accelerator.mapping.space import (
     mapping_bounds,
 )
 from archgym.simulators.accelerator.metrics import (
-    FORMER_OBJECTIVES,
     METRICS,
     at_node,
     metric_values,
@@ -82,13 +81,14 @@ from archgym.simulators.kit.economics import (
     HoursOption,
     economic_metrics,
 )
-from archgym.spaces.space import DesignSpace
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
 # README has the loss of the other one.
 _TRIES: Final = {"standard": 4_000, "fast": 1_000}
 _COLUMNS: Final = [spec.name for spec in METRICS if spec.formula is None]
 _LIMITED: Final = {name: _COLUMNS.index(name) for name in ("area_mm2", "power_mw")}
+_WORK: Final = "cycles are the operations over the units"
+_MOVED: Final = "DRAM moves each weight and output once"
 _require = partial(require_kept, "accelerator")
 # chosen: more than any network has.
 _MAX_LAYERS: Final = 99_999
@@ -104,41 +104,47 @@ class AcceleratorSimulator(RowSimulator):
     buffers, with metrics of its own.
     """
 
-    name = "accelerator"
-    title = "Accelerator"
-    compared = (
-        "equal to Timeloop on 1,336 mappings and to SCALE-Sim on 30 runs; not compared with silicon"
-    )
-    version = 1
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.1
-    evaluation_s_of: ClassVar[Mapping[str, float]] = {
-        SYSTOLIC: 1e-4,
-        BUFFERED: 3e-3,
-        **dict.fromkeys(MAPPING_SPACES, 1e-5),
-    }
-    space_names: ClassVar[tuple[str, ...]] = (
-        *HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC, BUFFERED,
-    )  # fmt: skip
-    fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
-    table_space = "mapping-table"
-    metrics: tuple[MetricSpec, ...] = METRICS
-    objectives: Mapping[str, Objective] = objectives(has_precision=True)
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
-    # Without a limit of area the largest array wins.
-    default_objective = "edp-at-eyeriss-area"
-    costs = COSTS
-    exports: Mapping[str, str] = FORMATS
-    partial_exports: ClassVar[tuple[str, ...]] = (ARCHITECTURE,)
-    relief = RELIEF
-    model_reasons: tuple[str, ...] = (
-        "no mapping of some layer was found that fits",
-        "CACTI refuses the global buffer: its banks are too small",
-        "the area is above the limit",
-        "the power is above the limit",
-        "tiles exceed a level's capacity",
-        "more instances are used along one axis than there are",
-        "more instances are used than there are",
+    spec = SimulatorSpec(
+        name="accelerator",
+        title="Accelerator",
+        compared=(
+            "equal to Timeloop on 1,336 mappings and to SCALE-Sim on 30 runs; not "
+            "compared with silicon"
+        ),
+        version=1,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.1,
+        evaluation_s_of={
+            SYSTOLIC: 1e-4,
+            BUFFERED: 3e-3,
+            **dict.fromkeys(MAPPING_SPACES, 1e-5),
+        },
+        space_names=(
+            *HARDWARE_SPACES,
+            *MAPPING_SPACES,
+            SYSTOLIC,
+            BUFFERED,
+        ),
+        fidelity_names=tuple(_TRIES),
+        faster_fidelity="fast",
+        table_space="mapping-table",
+        metrics=METRICS,
+        objectives=objectives(has_precision=True),
+        # Without a limit of area the largest array wins.
+        default_objective="edp-at-eyeriss-area",
+        costs=COSTS,
+        exports=FORMATS,
+        partial_exports=(ARCHITECTURE,),
+        relief=RELIEF,
+        model_reasons=(
+            "no mapping of some layer was found that fits",
+            "CACTI refuses the global buffer: its banks are too small",
+            "the area is above the limit",
+            "the power is above the limit",
+            "tiles exceed a level's capacity",
+            "more instances are used along one axis than there are",
+            "more instances are used than there are",
+        ),
     )
 
     @declared
@@ -214,49 +220,50 @@ class AcceleratorSimulator(RowSimulator):
                 f"`node` must be left out in space {space!r}, whose designs have no price; "
                 f"got {node!r}. Use space default."
             )
-        self.metrics = (*at_node(node), *economic_metrics(node, dies, grid, hours))
         if layers and space in MAPPING_SPACES:
             raise InvalidArgumentError(
                 f"`layers` must be left out in space {space!r}, whose designs map one layer; "
                 f"got {layers}. Choose it with `layer`."
             )
         if space in (SYSTOLIC, BUFFERED):
-            self._become_systolic(space)
+            self.spec = self._systolic(space)
             return
         if space in HARDWARE_SPACES:
-            self.space: DesignSpace = hardware_space(space, area_mm2, node)
+            designs = hardware_space(space, area_mm2, node)
         else:
             self._mappings = mappings_of_layer(space, layer, architecture)
-            self.evaluation_s = self.evaluation_s_of[space]
-            self.space = self._mappings.space
-        self.sub_systems = GROUPS if space == "default" else {}
-        self.objectives = objectives(has_precision="precision_bits" in self.space.names)
-        if self._mappings is not None or min(self._limits) < math.inf:
-            self.default_objective = "edp"  # the area is that of the architecture, or an option's
+            designs = self._mappings.space
+        has_area = self._mappings is not None or min(self._limits) < math.inf
+        self.spec = self.spec.completed(
+            space=designs,
+            metrics=(*at_node(node), *economic_metrics(node, dies, grid, hours)),
+            objectives=objectives(has_precision="precision_bits" in designs.names),
+            # The area is that of the architecture, or an option's.
+            default_objective="edp" if has_area else self.spec.default_objective,
+            groups=GROUPS if space == "default" else {},
+            evaluation_s=self.spec.evaluation_s_of.get(space, self.spec.evaluation_s),
+        )
 
-    def _become_systolic(self, space: str) -> None:
-        """Take space, metrics and objectives of systolic arrays."""
+    def _systolic(self, space: str) -> SimulatorSpec:
+        """Return the declaration of systolic arrays."""
         if min(self._limits) < math.inf:
             raise InvalidArgumentError(
                 f"`area_mm2` and `power_mw` must be left out in space {space!r}, whose arrays "
                 "have no such options. Limit metrics instead, such as `units`."
             )
-        self.evaluation_s = self.evaluation_s_of[space]
-        if space == SYSTOLIC:
-            self.space, self.metrics = systolic_space(), SYSTOLIC_METRICS
-            self.objectives, self.default_objective = SYSTOLIC_OBJECTIVES, SYSTOLIC_OBJECTIVE
-        else:
-            self.space, self.metrics = buffered_space(), BUFFERED_METRICS
-            self.objectives, self.default_objective = BUFFERED_OBJECTIVES, BUFFERED_OBJECTIVE
-        self.former_objectives = {}
-        self.costs, self.exports, self.relief = {}, {}, {}
-        self.model_reasons = ()
-        self.sub_systems = {}
-
-    @property
-    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
-        """ResNet-18, AlexNet's published convolutions, or the layer of a space of mappings."""
-        return self.workload_names()[0]
+        is_plain = space == SYSTOLIC
+        return self.spec.completed(
+            space=systolic_space() if is_plain else buffered_space(),
+            metrics=SYSTOLIC_METRICS if is_plain else BUFFERED_METRICS,
+            objectives=SYSTOLIC_OBJECTIVES if is_plain else BUFFERED_OBJECTIVES,
+            default_objective=SYSTOLIC_OBJECTIVE if is_plain else BUFFERED_OBJECTIVE,
+            evaluation_s=self.spec.evaluation_s_of[space],
+            model_reasons=(),
+            costs={},
+            relief={},
+            exports={},
+            groups={},
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the built-in networks, or the layer of a space of mappings."""
@@ -314,7 +321,7 @@ class AcceleratorSimulator(RowSimulator):
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return energy, latency and their product that no mapping with these choices betters."""
-        found = super().bounds(partial, workload)
+        found = np.full((len(partial), len(self.metrics)), np.nan)
         if self._mappings is not None and self._mappings.limit is None:
             energy, cycles = mapping_bounds(self._mappings, partial)
             fits = np.isfinite(energy)
@@ -357,18 +364,55 @@ class AcceleratorSimulator(RowSimulator):
           SimulatorError: An invariant is violated; the message has the difference.
         """
         if self.space.name in (SYSTOLIC, BUFFERED):
-            used = values[:, [spec.name for spec in self.metrics].index("utilisation_percent")]
-            _require("no more than all units work", used, np.minimum(used, 100.0))
             return
         column = dict(zip((spec.name for spec in self.metrics), values.T, strict=True))
         product = column["energy_uj"] * column["latency_ms"]
         _require("energy x latency is the EDP", column["edp_nj_s"], product)
         energy = column["power_mw"] * column["latency_ms"]
         _require("power x latency is energy", energy, column["energy_uj"])
-        most = np.minimum(column["utilisation_percent"], 100.0)
-        _require("no more than all units work", column["utilisation_percent"], most)
         least = np.minimum(column["dram_energy_uj"], column["energy_uj"])
         _require("DRAM's energy is a part of all", column["dram_energy_uj"], least)
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        layers = [(each.count, each.problem) for each in workload.content.layers]
+        if self._mappings is not None:
+            layers = [(1, self._mappings.problem)]
+        operations = float(sum(count * problem.n_operations for count, problem in layers))
+        # Inputs that strides skip need not move, so that weights and outputs alone are sure.
+        weights, outputs = (
+            float(sum(count * problem.tensor_size(tensor) for count, problem in layers))
+            for tensor in (WEIGHTS, OUTPUTS)
+        )
+        cycles, energy = column["latency_cycles"], column.get("energy_uj", np.zeros(0))
+        if self.space.name in (SYSTOLIC, BUFFERED):
+            design = self.space.columns(indices)
+            units = design["array_height"] * design["array_width"]
+            moved = column.get("dram_bytes", np.full(len(units), weights + outputs))
+            return {_WORK: (cycles, operations / units), _MOVED: (moved, weights + outputs)}
+        built = [
+            self._hardware(row) if self._mappings is None else self._mappings.architecture
+            for row in indices
+        ]
+        macs = [each.mac for each in built if each is not None]
+        drams = [each.levels[-1] for each in built if each is not None]
+        units = np.array([mac.instances for mac in macs])
+        if self._mappings is not None and self._mappings.limit is not None:
+            units = self._mappings.limit(indices)
+        words = [
+            max(weights / (d.read_bandwidth or np.inf), outputs / (d.write_bandwidth or np.inf),
+                (weights + outputs) / (d.shared_bandwidth or np.inf)) / d.instances
+            for d in drams
+        ]  # fmt: skip
+        dram = [(weights * d.read_energy_pj + outputs * d.write_energy_pj) / d.block for d in drams]
+        dram_uj, mac_pj = np.array(dram) / 1e6, np.array([mac.energy_pj for mac in macs])
+        mac_uj = self._energy_pj(mac_pj, 0.0) * operations / 1e6
+        return {
+            _WORK: (cycles, operations / units),
+            "cycles are the words over DRAM's bandwidth": (cycles, np.array(words)),
+            _MOVED: (column["dram_energy_uj"], dram_uj),
+            "energy is that of DRAM and operations": (energy, dram_uj + mac_uj),
+        }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the architecture of a design, with a mapping of each layer for Timeloop.
@@ -412,7 +456,9 @@ class AcceleratorSimulator(RowSimulator):
             return self._mappings.architecture, [(self._layer, problem, mapping)]
         built = self._hardware(indices)
         if built is None:
-            raise InvalidDesignError(f"The design has no accelerator: {self.model_reasons[1]}.")
+            raise InvalidDesignError(
+                f"The design has no accelerator: {self.spec.model_reasons[1]}."
+            )
         layers: list[tuple[str, Problem, LayerMapping]] = []
         network: Network = workload.content
         for layer in network.layers if maps_layers else ():
@@ -439,15 +485,15 @@ class AcceleratorSimulator(RowSimulator):
         """Return the metrics of one accelerator on a network, or why it has none."""
         built = self._hardware(indices)
         if built is None:
-            return self.model_reasons[1]
+            return self.spec.model_reasons[1]
         area = hardware_at(built, self._node).area_um2 / 1e6
         if area > self._limits[0]:
-            return self.model_reasons[2]
+            return self.spec.model_reasons[2]
         energy = cycles = dram = 0.0
         for layer in opened.layers:
             found = cached_cost(layer.problem, built, self.search)
             if not np.isfinite(found[0]):
-                return self.model_reasons[0]
+                return self.spec.model_reasons[0]
             energy += layer.count * found[0]
             cycles += layer.count * found[1]
             dram += layer.count * found[2]
@@ -456,7 +502,7 @@ class AcceleratorSimulator(RowSimulator):
         energy = self._energy_pj(energy, dram)
         metrics = metric_values(energy, cycles, area, used, dram, bits, built.n_estimated)
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
-            return self.model_reasons[3]
+            return self.spec.model_reasons[3]
         return metrics
 
     def _hardware(self, indices: np.ndarray) -> Architecture | None:

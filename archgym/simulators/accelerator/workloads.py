@@ -14,6 +14,7 @@ from archgym.checks import whole
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import read_text
 from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
+from archgym.spaces.display import cell
 
 NETWORKS: Final = (
     "resnet-18",
@@ -190,13 +191,13 @@ def _layer(path: Path, line: int, row: Sequence[str]) -> Layer:
     if len(name) > _MAX_NAME:
         raise refusal(f"a layer's name must have at most {_MAX_NAME} letters; it has {len(name)}")
     numbers: dict[str, int] = {}
-    for column, cell in cells.items():
-        number = whole(cell or "1")
+    for column, text in cells.items():
+        number = whole(text or "1")
         if not isinstance(number, int):
-            raise refusal(f"{column} must be a whole number or empty; got {cell[:40]!r}")
+            raise refusal(f"{column} must be a whole number or empty; got {text[:40]!r}")
         numbers[column] = number
         if not 1 <= numbers[column] <= _MAX_NUMBER:
-            raise refusal(f"{column} must lie between 1 and {_MAX_NUMBER}; got {cell[:40]}")
+            raise refusal(f"{column} must lie between 1 and {_MAX_NUMBER}; got {text[:40]}")
     try:
         return Layer(name, _problem(name, kind, numbers), numbers["count"])
     except ArchGymError as error:
@@ -222,5 +223,5 @@ def network_csv(rows: Sequence[dict[str, str | int]], source: str) -> str:
     text.write(f"# {' '.join(source.split())}\n")
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows([{name: cell(value) for name, value in row.items()} for row in rows])
     return text.getvalue()

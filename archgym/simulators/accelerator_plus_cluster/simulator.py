@@ -10,6 +10,7 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.accelerator.workloads import Network
 from archgym.simulators.cluster.formats.clusters import Npu
 from archgym.simulators.cluster.machine import Spread, spread_of
@@ -54,14 +55,27 @@ class AcceleratorClusterSimulator(Composition):
     their buffers fetch again slow down the NPU's memory. All else of an NPU is the cluster's.
     """
 
-    name = "accelerator+cluster"
-    title = "Arrays in a training cluster"
-    compared = (
-        "cycles of the arrays equal SCALE-Sim, the cluster equals ASTRA-sim 2 at the same rates; "
-        "not compared with silicon"
+    spec = SimulatorSpec(
+        name="accelerator+cluster",
+        title="Arrays in a training cluster",
+        compared=(
+            "cycles of the arrays equal SCALE-Sim, the cluster equals ASTRA-sim 2 at the "
+            "same rates; not compared with silicon"
+        ),
+        version=0,
+        evaluation_s=0.03,
+        bounded_by=(
+            "accelerator.array_height",
+            "accelerator.array_width",
+            "accelerator.dataflow",
+            "accelerator.weight_kib",
+            "accelerator.input_kib",
+            "accelerator.output_kib",
+            *(f"cluster.{name}" for name in SPREADING),
+        ),
+        objectives={o.name: o for o in _OBJECTIVES},
+        default_objective="throughput",
     )
-    version = 0
-    evaluation_s = 0.03
     kinds: ClassVar[Mapping[str, str]] = {"accelerator": "accelerator", "cluster": "cluster"}
     usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "accelerator": {"space": "systolic-buffered"}
@@ -77,14 +91,10 @@ class AcceleratorClusterSimulator(Composition):
         "accelerator > cluster": "the rate of products, and the part of the memory's rate that is "
         "left where buffers fetch bytes again"
     }
-    bounded_by = (
-        "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
-        "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",
-        *(f"cluster.{name}" for name in SPREADING),
-    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
-    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
-    default_objective = "throughput"
+    apart: ClassVar[Mapping[str, str]] = {
+        "energy": "that of an array is for an inference, that of the cluster for an iteration"
+    }
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
         """Return the joint metrics of one design; see `Composition.couple`."""
@@ -108,7 +118,7 @@ class AcceleratorClusterSimulator(Composition):
         """Return bounds of the cluster's with each array, and the area; see `Simulator.bounds`."""
         found = super().bounds(partial, workload)
         names = self.space.names
-        chosen = [place for place, name in enumerate(names) if name in self.bounded_by]
+        chosen = [place for place, name in enumerate(names) if name in self.spec.bounded_by]
         rows = np.flatnonzero((partial[:, chosen] >= 0).all(axis=1))
         if not len(rows):
             return found
@@ -134,7 +144,7 @@ class AcceleratorClusterSimulator(Composition):
                 reached = 1e3 * rates["peak_tflops"] * rates["efficiency"]
                 kinds[key] = spread.compute_ns(model, reached, rates["memory_gb_per_s"])
             least[row] = kinds[key]
-        if core.fidelity == "standard":
+        if core.fidelity != "short":
             samples = 1e9 * model.global_batch * model.tokens
             found[rows, 0] = np.divide(
                 samples, least, out=np.full(len(rows), np.nan), where=least > 0

@@ -6,10 +6,12 @@ from typing import ClassVar, Final, cast, final
 import numpy as np
 
 from archgym.composition import Composition, Part
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.accelerator.kernel.tiles import Array
 from archgym.simulators.accelerator.workloads import Network
 from archgym.simulators.accelerator_plus_dram.memory import (
@@ -25,6 +27,7 @@ from archgym.simulators.dram.ramulator.simulator import (
     requests_of,
     require_ticks,
 )
+from archgym.spaces.expression import P
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64
@@ -44,9 +47,17 @@ _JOINT: Final = (
     MetricSpec("latency_us", "us", "minimise", 1e-3, "Latency of one inference, stalls included."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area of array, buffers and channels."),
     MetricSpec("dram_energy_uj", "uJ", "minimise", 1e-3, "Energy of the memory's devices."),
+    MetricSpec(
+        "energy_uj", "uJ", "minimise", 1e-3, "Energy of array, buffers and the memory's devices.",
+        identifies=False,
+    ),
+    MetricSpec(
+        "edp_nj_s", "nJ s", "minimise", 1e-9, "That energy times latency.",
+        P("energy_uj") * P("latency_us") * 1e-3, identifies=False,
+    ),
     MetricSpec("stall_percent", "%", "none", 1e-2, "Share of the latency that memory causes."),
     MetricSpec("bandwidth_gb_per_s", "GB/s", "none", 1e-3, "Bytes of the tiles over latency."),
-)
+)  # fmt: skip
 _LATENCY: Final = Term("latency_us", "minimise")
 _LIMITS: Final = (Limit("area_mm2", "<=", AREA_LIMIT_MM2),)
 _OBJECTIVES: Final = (
@@ -58,9 +69,13 @@ _OBJECTIVES: Final = (
         _LIMITS,
     ),
     Objective(
+        "edp", (Term("edp_nj_s", "minimise"),),
+        f"Energy times latency within {AREA_LIMIT_MM2:g} mm2.", _LIMITS,
+    ),
+    Objective(
         "latency-and-area", (_LATENCY, Term("area_mm2", "minimise")), "Latency against area."
     ),
-)
+)  # fmt: skip
 
 
 @final
@@ -71,15 +86,30 @@ class AcceleratorDramSimulator(Composition):
     as the array needs and leaves them. A phase of the array waits for its tiles.
     """
 
-    name = "accelerator+dram"
-    title = "Accelerator and memory controller"
-    compared = (
-        "cycles without stalls equal SCALE-Sim, the controllers equal Ramulator 2.1; the schedule "
-        "of tiles was compared with no tool"
+    spec = SimulatorSpec(
+        name="accelerator+dram",
+        title="Accelerator and memory controller",
+        compared=(
+            "cycles without stalls equal SCALE-Sim, the controllers equal Ramulator 2.1; "
+            "the schedule of tiles was compared with no tool"
+        ),
+        version=0,
+        evaluation_s=0.1,
+        fidelity_names=tuple(_REQUESTS),
+        bounded_by=(
+            "accelerator.array_height",
+            "accelerator.array_width",
+            "accelerator.dataflow",
+            "accelerator.weight_kib",
+            "accelerator.input_kib",
+            "accelerator.output_kib",
+            "dram.organisation",
+            "dram.speed_bin",
+            "dram.channels",
+        ),
+        objectives={o.name: o for o in _OBJECTIVES},
+        default_objective="low-latency",
     )
-    version = 0
-    evaluation_s = 0.1
-    fidelity_names: ClassVar[tuple[str, ...]] = tuple(_REQUESTS)
     kinds: ClassVar[Mapping[str, str]] = {"accelerator": "accelerator", "dram": "dram"}
     usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "accelerator": {"space": "systolic-buffered"},
@@ -96,14 +126,7 @@ class AcceleratorDramSimulator(Composition):
         "accelerator > dram": "reads and writes of each phase's tiles, when a buffer has room",
         "dram > accelerator": "the time at which the last tile of each phase arrives",
     }
-    bounded_by = (
-        "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
-        "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",
-        "dram.organisation", "dram.speed_bin", "dram.channels",
-    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
-    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
-    default_objective = "low-latency"
 
     limit = 0
     """Requests of a layer that are simulated at most; 0 for those of the fidelity."""
@@ -132,7 +155,7 @@ class AcceleratorDramSimulator(Composition):
             for layer in network.layers:
                 run = run_layer(layer.problem, array, memory.made, c, limit, dram.without)
                 if run is None:
-                    dram.refuse(memory.model_reasons[0])
+                    dram.refuse(memory.spec.model_reasons[0])
                 yield layer.count, run
 
         found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))
@@ -150,9 +173,25 @@ class AcceleratorDramSimulator(Composition):
             "latency_us": time_ps / 1e6,
             "area_mm2": alone["area_mm2"] + _CHANNEL_MM2 * found["data_pins"] / _CHANNEL_PINS,
             "dram_energy_uj": energy_pj / 1e6,
+            "energy_uj": alone["energy_uj"] + energy_pj / 1e6,
             "stall_percent": 100.0 * max(0.0, 1.0 - compute_ps / time_ps),
             "bandwidth_gb_per_s": found["bandwidth_gb_per_s"],
         }
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        memory = cast(RamulatorSimulator, self.parts["dram"])
+        least_us = self.bounds_of(indices, workload)[:, 0]
+        designs = map(memory.space.design_at, self.of_part("dram", indices))
+        standby_mw = [memory.limits(memory.configuration(design))[2] for design in designs]
+        latency = column["latency_us"]
+        return {
+            **super().laws(indices, column, workload),
+            "latency is the operations and the bytes over their peaks": (latency, least_us),
+            "energy is standby power times time": (
+                column["dram_energy_uj"], 1e-3 * np.array(standby_mw) * latency
+            ),
+        }  # fmt: skip
 
     def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
         """Return bounds of latency, and the area; see `Composition.bounds_of`.

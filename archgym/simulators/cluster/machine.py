@@ -18,6 +18,7 @@ from archgym.simulators.cluster.kernel.iteration import (
     memory_bytes,
     training_graphs,
 )
+from archgym.simulators.cluster.kernel.state import MAX_DIMS
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.workloads import Model
 
@@ -32,19 +33,28 @@ MODEL_REASONS: Final = (
     "halving-doubling and trees need a power of two of NPUs in their dimension",
     "degrees of parallelism do not multiply to the NPUs of the dimensions",
     "more is under way at once than can be simulated",
+    *(
+        f"without congestion, a link of dimension {d} carries more than its bandwidth; such a time "
+        "is not possible"
+        for d in range(MAX_DIMS)
+    ),
 )
-DEADLOCK, BATCH, TOO_MANY, LAYERS, INTERLEAVING, ALGORITHM, SPLIT, TOO_LARGE = range(1, 9)
+DEADLOCK, BATCH, TOO_MANY, LAYERS, INTERLEAVING, ALGORITHM, SPLIT, TOO_LARGE, OVERLOAD = range(
+    1, 10
+)
 
 
 # Half of what int64 holds, for sums of two.
 _MAX_WHOLE: Final = 2.0**62
+# Sums of doubles: a link that is always busy is not overloaded.
+_ROUNDING: Final = 1e-9
 
 
 class Infeasible(Exception):  # noqa: N818 - a verdict, not a fault
     """A design that cannot be built, with its place in `MODEL_REASONS`, from 1."""
 
-    def __init__(self, reason: int) -> None:
-        super().__init__(MODEL_REASONS[reason - 1])
+    def __init__(self, reason: int, detail: str = "") -> None:
+        super().__init__(MODEL_REASONS[reason - 1] + detail)
         self.reason = reason
 
 
@@ -76,6 +86,20 @@ class Result:
     outcome: Outcome
     n_simulated: int
     memory_bytes: int
+
+    def check_conservation(self) -> None:
+        """Refuse an iteration that is shorter than bytes over bandwidth of any link.
+
+        Only messages that share no link can exceed it; see `System.shared`.
+
+        Raises:
+          Infeasible: Says which dimension, and how much its busiest link carries.
+        """
+        load = self.outcome.busiest_ns / float(self.outcome.finish_ns.max())
+        at = int(load.argmax())
+        if load[at] > 1.0 + _ROUNDING:
+            detail = f": {100.0 * load[at]:.0f} % of it"
+            raise Infeasible(OVERLOAD + self.built.places[at], detail)
 
 
 def _imbalance(model: Model, ep: int, placement: str) -> float:
@@ -123,11 +147,19 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
     physical = tuple(dimensions)
     if "degrees" in values:
         places, sizes, roles = split(tuple(d.npus for d in dimensions), values["degrees"])
-        dimensions = tuple(
-            replace(physical[place], npus=n) for place, n in zip(places, sizes, strict=True)
-        )
+        parts = []
+        for at, (place, n) in enumerate(zip(places, sizes, strict=True)):
+            part = replace(physical[place], npus=n)
+            if values.get("shared") and part.topology == "Ring":
+                # The NPUs of outer parts are so many links apart, and as many parts share a link.
+                apart = prod(sizes[places.index(place) : at])
+                part = replace(
+                    part, gb_per_s=part.gb_per_s / apart, latency_ns=part.latency_ns * apart
+                )
+            parts.append(part)
+        dimensions = tuple(parts)
         algorithms = tuple(algorithms[place] for place in places)
-    system = network(values, dimensions, npu, algorithms)
+    system = replace(network(values, dimensions, npu, algorithms), places=places)
     degrees: dict[str, Any] = {
         role: int(np.prod([d.npus for d, r in zip(dimensions, roles, strict=True) if r == role]))
         for role in ("tp", "ep", "dp", "pp", "cp")
@@ -187,7 +219,9 @@ def network(
     }
     names = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
     chosen = {
-        key: values[key] for key in (*names, "inflight", "endpoint_ns", "sane") if key in values
+        key: values[key]
+        for key in (*names, "inflight", "endpoint_ns", "sane", "shared", "backend")
+        if key in values
     }
     return System(
         topology=tuple(d.topology for d in dimensions),
@@ -352,6 +386,8 @@ def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Resul
     """
     system, parallelism = built.system, built.parallelism
     has_short = shortcut and straggler == 1.0 and may_stand(system, parallelism)
+    if system.shared and not has_short:
+        system = replace(system, backend="aware")
     graphs = training_graphs(system, built.layers, parallelism, shortcut=has_short)
     speeds = None
     if straggler != 1.0:
@@ -397,13 +433,21 @@ def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) ->
         for n in (few, few + each)
     )
     missing = parallelism.microbatches - few - each
-    names = ("finish_ns", "compute_ns", "exposed_ns", "bubble_ns", "sent_bytes")
+    names = (
+        *("finish_ns", "compute_ns", "exposed_ns", "bubble_ns", "sent_bytes"),
+        *("busy_ns", "busiest_ns"),
+    )
     sums = {}
     for name in names:
         begun, later = getattr(first.outcome, name), getattr(second.outcome, name)
         sums[name] = np.maximum(later + (later - begun) * missing // each, 0)
-    # What is extrapolated apart may not contradict each other: no NPU ends before it has computed.
+    # What is extrapolated apart may not contradict each other: no NPU ends before it has computed,
+    # nor the last one before links have carried all.
     sums["finish_ns"] = np.maximum(sums["finish_ns"], sums["compute_ns"])
+    if built.system.shared:
+        carried = int(np.ceil(sums["busiest_ns"].max()))
+        last = sums["finish_ns"].argmax()
+        sums["finish_ns"][last] = max(sums["finish_ns"][last], carried)
     sums["bubble_ns"] = np.minimum(sums["bubble_ns"], sums["finish_ns"])
     memory = memory_bytes(built.layers, parallelism)
     return replace(

@@ -50,7 +50,7 @@ _SPECS: Final = (
     ),
     *(
         MetricSpec(
-            f"use_{d}_percent", "%", "none", 1e-4, f"The same over the bandwidth of dimension {d}."
+            f"use_{d}_percent", "%", "none", 1e-4, f"Time that links of dimension {d} carry, mean."
         )
         for d in range(_MAX_SHOWN)
     ),
@@ -161,8 +161,9 @@ def measure(result: Result, model: Model) -> npt.NDArray[np.float64]:
         dimension = built.dimensions[d]
         parts = [at for at, place in enumerate(built.places) if place == d]
         sent = float(outcome.sent_bytes[parts].sum()) / result.n_simulated
-        links = _LINKS.get(dimension.topology, max(1, dimension.npus - 1))
-        could = links * built.system.bytes_per_ns[parts[0]] * time_ns
+        # A switch has a link up from each NPU and one down to it.
+        links = max(1, dimension.npus - 1) if dimension.topology == "FullyConnected" else 2
+        busy = float(outcome.busy_ns[parts].sum()) / (result.n_simulated * links)
         values[f"sent_{d}_gb"] = sent / 1e9
-        values[f"use_{d}_percent"] = 100.0 * sent / could
+        values[f"use_{d}_percent"] = 100.0 * busy / time_ns
     return np.array([values[spec.name] for spec in METRICS])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
@@ -16,11 +16,10 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS
+from archgym.simulators.cluster.formats.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,
@@ -70,6 +69,13 @@ _EFFICIENCY: Final = 0.5
 # chosen: the largest clusters that are described; an eighth of what the kernel can count.
 MAX_NPUS: Final = 1 << 16
 _DEFAULT_WORKLOAD: Final = "gpt2-xl-1.5b"
+_NETWORKS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "standard": {"shared": True},
+    "short": {"shared": True},
+    "every-link": {"shared": True, "backend": "aware"},
+    "congestion-free": {},
+}
+"""Links of each fidelity, in the words of `System`."""
 SPREADING: Final = (
     "npu", "npus", *(f"{name}_{d}" for name in ("npus", "role") for d in range(4)),
     "dp", "pp", "cp",
@@ -81,39 +87,42 @@ SPREADING: Final = (
 class ClusterSimulator(RowSimulator):
     """A cluster that trains a model, exact against ASTRA-sim 2 with analytical networks.
 
-    A design is a network, how collectives use it, and how a model is spread and scheduled. One
-    NPU stands for its pipeline stage, which is exact without trees, OfflineGreedy, several
-    queues, congestion and stragglers. The option `simulated` has every NPU simulated.
+    A design is a network, how collectives use it, and how a model is spread and scheduled.
+    Messages queue for the links that they share. One NPU and its links stand for those of its
+    pipeline stage. The fidelity `every-link` simulates all NPUs and links. Without congestion, as
+    in ASTRA-sim, messages share no link; a design whose links then carry more than their bandwidth
+    is infeasible.
     """
 
-    name = "cluster"
-    title = "Training cluster"
-    compared = (
-        "equal to ASTRA-sim 2 in 709 iterations; "
-        "within 15 % of the times that Megatron-LM published"
+    spec = SimulatorSpec(
+        name="cluster",
+        title="Training cluster",
+        compared="equal to ASTRA-sim 2 in 709 iterations; "
+        "within 15 % of the times that Megatron-LM published",
+        version=1,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.02,
+        space_names=SPACE_NAMES,
+        fidelity_names=("standard", "short", "every-link", "congestion-free"),
+        faster_fidelity="short",
+        # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though
+        # it is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other
+        # spaces, and those that simulate every NPU, state 0. `short` adds 12 %. chosen: four times
+        # the worst error of an iteration's time, 3.2 % over 292 random designs of four models.
+        accuracy_percent={"standard": 20.0, "short": 32.0},
+        table_space="table",
+        model_reasons=MODEL_REASONS,
+        metrics=METRICS,
+        objectives=OBJECTIVES,
+        physical_limits=PHYSICAL_LIMITS,
+        groups=GROUPS,
+        default_objective="throughput",
+        bounded_by=SPREADING,
+        default_workload=_DEFAULT_WORKLOAD,
+        exports={
+            "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
+        },
     )
-    version = 0
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.02
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
-    # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though it
-    # is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other spaces,
-    # and those that simulate every NPU, state 0. `short` adds 12 %. chosen: four times the worst
-    # error of an iteration's time, 3.2 % over 292 random designs of four models.
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 20.0, "short": 32.0}
-    table_space = "table"
-    model_reasons = MODEL_REASONS
-    metrics: tuple[MetricSpec, ...] = METRICS
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    physical_limits = PHYSICAL_LIMITS
-    sub_systems = GROUPS
-    default_objective = "throughput"
-    bounded_by = SPREADING
-    default_workload = _DEFAULT_WORKLOAD
-    exports: Mapping[str, str] = {
-        "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
-    }
 
     @declared
     def __init__(
@@ -182,7 +191,9 @@ class ClusterSimulator(RowSimulator):
           space: One of `space_names`.
           system: As its `Option` says; so do the others.
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
-            extrapolates times and bytes to the others: see `machine.run_short`.
+            extrapolates times and bytes to the others: see `machine.run_short`. `every-link`
+            simulates each link of all NPUs. `congestion-free` leaves out that messages share
+            links and reductions memory, as ASTRA-sim does by default.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -198,27 +209,26 @@ class ClusterSimulator(RowSimulator):
         further = (NETWORK_POWER, SERVER_POWER)
         kilowatts = P("power_kw") + P(NETWORK_POWER.name) + P(SERVER_POWER.name)
         owned = ownership_metrics(years, pue, electricity, grid, kilowatts=kilowatts)
-        self.metrics = (*METRICS, *((*further, *owned) if owned else ()))
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
                 f"`system` must have four dimensions in space {space!r}; "
                 f"{self.cluster.name} has {len(self.cluster.dimensions)}."
             )
-        self.space = _with_default(design_space(space, self.cluster, npus), default)
+        designs = _with_default(design_space(space, self.cluster, npus), default)
         self.straggler = straggler or 1.0
         self._npus = npus
         self._efficiency = efficiency or (1.0 if space == "cosmic-2025" else _EFFICIENCY)
         rates = {"peak_tflops": peak_tflops, "memory_gb_per_s": memory_gb_per_s}
         self._rates: dict[str, Any] = {name: rate for name, rate in rates.items() if rate}
-        if simulated or space not in ("cosmic-2025", "archgym-astrasim"):
-            exact = {"standard": 0.0, "short": 12.0}
-            self.accuracy_percent = exact  # type: ignore[misc]  # as in DramSimulator
-        self.costs: Mapping[str, str] = costs_of(self._n_dimensions())
-
-    def _n_dimensions(self) -> int:
-        named = sum(name.startswith("topology_") for name in self.space.names)
-        return named or len(self.cluster.dimensions)
+        is_exact = simulated or space not in ("cosmic-2025", "archgym-astrasim")
+        exact = {"standard": 0.0, "short": 12.0}
+        self.spec = self.spec.completed(
+            space=designs,
+            metrics=(*METRICS, *((*further, *owned) if owned else ())),
+            costs=costs_of(_n_dimensions(designs, self.cluster)),
+            accuracy_percent=exact if is_exact else self.spec.accuracy_percent,
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the models that ship."""
@@ -263,10 +273,11 @@ class ClusterSimulator(RowSimulator):
         """Return the metrics of one design; see `RowSimulator`."""
         try:
             result = self._run(self.space.design_at(indices), opened, cost)
+            result.check_conservation()
         except Infeasible as verdict:
-            return str(verdict)
+            return MODEL_REASONS[verdict.reason - 1]
         found = measure(result, opened)
-        has_network = len(self.simulated_metrics) > len(METRICS)
+        has_network = len(self.spec.simulated_metrics) > len(METRICS)
         return np.append(found, network_kw(result.built)) if has_network else found
 
     def built(self, design: Mapping[str, Any], workload: Workload) -> Built:
@@ -285,7 +296,9 @@ class ClusterSimulator(RowSimulator):
         values = values_of(self.space.name, design, self.cluster, self._npus)
         if self._rates:
             values["npu"] = replace(values.get("npu", self.cluster.npu), **self._rates)
-        return values | {"sane": True} if "quirks" in self.options else values
+        if "quirks" in self.options:
+            values["sane"] = True
+        return {**values, **_NETWORKS[self.fidelity]}
 
     def _build(self, design: Mapping[str, Any], model: Model) -> Built:
         return build(self.values_of(design), self.cluster, model, self._efficiency)
@@ -298,10 +311,12 @@ class ClusterSimulator(RowSimulator):
         result = simulate(built, straggler=self.straggler, shortcut="simulated" not in self.options)
         if cost == "bubble":
             outcome = result.outcome
-            waited = int(outcome.bubble_ns.mean())
+            # No NPU waits for another stage, but links carry and NPUs compute as before.
+            least = np.maximum(outcome.compute_ns, np.ceil(outcome.busiest_ns.max()).astype(int))
+            waited = outcome.finish_ns - int(outcome.bubble_ns.mean())
             outcome = replace(
                 outcome,
-                finish_ns=outcome.finish_ns - waited,
+                finish_ns=np.minimum(outcome.finish_ns, np.maximum(waited, least)),
                 bubble_ns=np.zeros_like(outcome.bubble_ns),
             )
             result = replace(result, outcome=outcome)
@@ -316,7 +331,9 @@ class ClusterSimulator(RowSimulator):
         """
         indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
         try:
-            return self._run(self.space.design_at(indices), workload.content)
+            result = self._run(self.space.design_at(indices), workload.content)
+            result.check_conservation()
+            return result
         except Infeasible as verdict:
             raise SimulatorError(
                 f"A design must be one that can be built to be run; {verdict}. "
@@ -324,9 +341,9 @@ class ClusterSimulator(RowSimulator):
             ) from None
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return bounds by the time of computing alone; see `Simulator.bounds`."""
-        found = super().bounds(partial, workload)
-        if self.fidelity != "standard":
+        """Return bounds by the time of computing alone; see `Bounded.bounds`."""
+        found = np.full((len(partial), len(self.metrics)), np.nan)
+        if self.fidelity == "short":
             return found
         model: Model = workload.content
         columns = [
@@ -370,7 +387,8 @@ class ClusterSimulator(RowSimulator):
         time = column["time_ms"]
         for name in ("compute_ms", "bubble_ms"):
             require(f"{name} is at most time_ms", column[name], np.minimum(column[name], time))
-        for name in ("mfu_percent", "bubble_percent"):
+        uses = (spec.name for spec in METRICS if spec.name.startswith("use_"))
+        for name in ("mfu_percent", "bubble_percent", *uses):
             require(f"{name} is at most 100", column[name], np.minimum(column[name], 100.0))
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
@@ -418,3 +436,8 @@ def _with_default(space: DesignSpace, text: str) -> DesignSpace:
             f"`default` must give values of space {space.name!r}, such as zero:3+role_1:pp; "
             f"got {text!r}: {error}"
         ) from None
+
+
+def _n_dimensions(space: DesignSpace, cluster: Cluster) -> int:
+    named = sum(name.startswith("topology_") for name in space.names)
+    return named or len(cluster.dimensions)

@@ -85,7 +85,7 @@ class Structure:
     energy_pj: float
 
     def times(self, n: int) -> "Structure":
-        """Return so many such structures, which share the counted energy."""
+        """Return a number of such structures, which share the counted energy."""
         return replace(self, area_mm2=n * self.area_mm2, leakage_mw=n * self.leakage_mw)
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import COUNTERS, STRIDES, Ideal, run
@@ -140,34 +140,34 @@ class CpuSimulator(RowSimulator):
     latencies follow from the sizes. Area and power by structure follow McPAT.
     """
 
-    name = "cpu"
-    title = "Core and caches"
-    compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
-    version = 1
-    # Version 0 had area and power of arrays alone.
-    former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {0: {"node": NO_NODE}}
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.03
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "dram")
-    default_objective = "performance-under-limits"
-    bounded_by = tuple(name for names in GROUPS.values() for name in names)
-    default_workload = DEFAULT_WORKLOAD
-    table_space = TABLE_SPACE
-    metrics: tuple[MetricSpec, ...] = (
-        *STRUCTURAL_METRICS,
-        *chip_metrics(DEFAULT_NODE, DEFAULT_GRID, THREE_YEARS_H),
+    spec = SimulatorSpec(
+        name="cpu",
+        title="Core and caches",
+        compared="equal to ChampSim in every counter of 1,541 runs; not compared with silicon",
+        version=1,
+        # Version 0 had area and power of arrays alone.
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.03,
+        space_names=SPACE_NAMES,
+        fidelity_names=("standard", "dram"),
+        default_objective="performance-under-limits",
+        bounded_by=tuple(name for names in GROUPS.values() for name in names),
+        default_workload=DEFAULT_WORKLOAD,
+        table_space=TABLE_SPACE,
+        metrics=(
+            *STRUCTURAL_METRICS,
+            *chip_metrics(DEFAULT_NODE, DEFAULT_GRID, THREE_YEARS_H),
+        ),
+        model_reasons=(
+            "it never ends: its queues or registers hold less than one instruction needs",
+            "its clock is faster than its supply allows",
+            "its clock is another one than the 4 GHz of fidelity dram",
+        ),
+        objectives=STRUCTURAL_OBJECTIVES,
+        costs=COSTS,
+        exports={"champsim": "Configuration of ChampSim."},
+        groups=GROUPS,
     )
-    model_reasons = (
-        "it never ends: its queues or registers hold less than one instruction needs",
-        "its clock is faster than its supply allows",
-        "its clock is another one than the 4 GHz of fidelity dram",
-    )
-    objectives: Mapping[str, Objective] = STRUCTURAL_OBJECTIVES
-    costs = COSTS
-    exports: Mapping[str, str] = {"champsim": "Configuration of ChampSim."}
-
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -255,12 +255,10 @@ class CpuSimulator(RowSimulator):
         self._operation = None if node == NO_NODE else Operation(node)
         if node == NO_NODE:
             economic_metrics("", dies, grid, hours)
-            # Tasks of version 0 do not name the option.
-            self.version = 0
-            self.options = {name: v for name, v in self.options.items() if name != "node"}
-            self.metrics, self.objectives = METRICS, OBJECTIVES
+            found, aims = METRICS, OBJECTIVES
         else:
-            self.metrics = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))
+            found = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))
+            aims = self.spec.objectives
         self._window_us, self._sink = window_us, sink_k_per_w
         observed = window_metrics(window_us, sink_k_per_w, CONVECTION_K_PER_W)
         if window_us:
@@ -269,10 +267,10 @@ class CpuSimulator(RowSimulator):
                     "`window_us` needs one core, fidelity 'standard' and a `node`; leave it out."
                 )
             n = len(STRUCTURAL_METRICS)
-            self.metrics = (*self.metrics[:n], *observed, *self.metrics[n:])
+            found = (*found[:n], *observed, *found[n:])
         self._n, self._warmup = instructions, warmup
         self._corunners = _further(cores, corunners, fidelity)
-        self.space = design_space(space)
+        self.spec = self.spec.completed(space=design_space(space), metrics=found, objectives=aims)
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the programs that ship: see `archgym.traces.instructions.generators`."""
@@ -323,8 +321,8 @@ class CpuSimulator(RowSimulator):
         return np.argsort(group.ravel(), kind="stable")
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return area and leakage of whole designs; see `Simulator.bounds`."""
-        values = super().bounds(partial, workload)
+        """Return area and leakage of whole designs; see `Bounded.bounds`."""
+        values = np.full((len(partial), len(self.metrics)), np.nan)
         column = {spec.name: place for place, spec in enumerate(self.metrics)}
         decided = self.space.canonical(np.maximum(partial, 0))
         for row in np.flatnonzero((partial >= 0).all(axis=1)):
@@ -366,7 +364,7 @@ class CpuSimulator(RowSimulator):
         else:
             counted = self._counted(found.running, opened, found.ideal)
         # An ideal machine runs, but area and energy are those of the design.
-        return self.model_reasons[0] if counted is None else (found, counted, ends)
+        return self.spec.model_reasons[0] if counted is None else (found, counted, ends)
 
     def built(
         self, indices: np.ndarray, cost: str | None = None, changes: Machine | None = None
@@ -386,9 +384,9 @@ class CpuSimulator(RowSimulator):
             ghz, volts = float(str(design["clock_ghz"])), float(str(design["voltage"]))
             highest = highest_ghz(volts, operation.node)
             if ghz > highest:
-                return self.model_reasons[1]
+                return self.spec.model_reasons[1]
             if self.fidelity == "dram" and ghz != NOMINAL_GHZ:
-                return self.model_reasons[2]
+                return self.spec.model_reasons[2]
             operation = replace(operation, ghz=ghz, volts=volts)
             machine = at_clock(machine, ghz, highest)
         return Built(built, machine, ideal, operation)
@@ -451,6 +449,28 @@ class CpuSimulator(RowSimulator):
             column["energy_per_instruction_pj"] / speed,
             column["energy_delay"],
         )
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        built = [each for each in map(self.built, indices) if not isinstance(each, str)]
+        wide, rob, peak, least_mw = np.array([self._limits(each) for each in built]).T
+        cycles = column["total_cycles"]
+        # Those in flight were executed before they are counted.
+        counted = column["ipc"] * cycles - (1 + len(self._corunners)) * rob
+        laws: dict[str, Any] = {
+            "cycles are the instructions over the width": (cycles + 1.0, counted / wide),
+            "DRAM has the bandwidth that is used": (peak, column["dram_bandwidth_gb_per_s"]),
+        }
+        if self._operation is not None:
+            laws["power is leakage"] = column["power_mw"], least_mw
+        return laws
+
+    def _limits(self, built: Built) -> tuple[float, float, float, float]:
+        """Return width, reorder buffer, bandwidth [GB/s] and leakage [mW] that bound a run."""
+        m, n_cores = built.machine, 1 + len(self._corunners)
+        wide = min(m[f"CPU.{stage}_width"] for stage in ("dispatch", "execute", "retire"))
+        peak = 8e-3 * m["DRAM.channels"] * m["DRAM.data_rate"]
+        return n_cores * wide, m["CPU.rob"], peak, built.least(n_cores).get("power_mw", 0.0)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the machine of a design as a configuration of ChampSim."""

@@ -9,10 +9,13 @@ import numpy as np
 from archgym.composition import Composition, Part
 from archgym.composition.composition import PartInfeasible
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import Simulator, Workload, derived_values
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.cpu.kernel.composed.memory import Memory, run_composed
 from archgym.simulators.cpu.metrics import (
     AREA_LIMIT_MM2,
@@ -70,14 +73,24 @@ class CpuDramSimulator(Composition):
     devices are part of the design.
     """
 
-    name = "cpu+dram"
-    title = "Core and memory controller"
-    compared = (
-        "equal to fidelity dram of cpu, whose parts equal ChampSim and Ramulator 2.1; not compared "
-        "with silicon"
+    spec = SimulatorSpec(
+        name="cpu+dram",
+        title="Core and memory controller",
+        compared=(
+            "equal to fidelity dram of cpu, whose parts equal ChampSim and Ramulator 2.1;"
+            " not compared with silicon"
+        ),
+        version=0,
+        evaluation_s=0.05,
+        bounded_by=(
+            *(f"cpu.{name}" for names in GROUPS.values() for name in names),
+            "dram.organisation",
+            "dram.speed_bin",
+            "dram.channels",
+        ),
+        objectives=_objectives(STRUCTURAL_AREA_MM2, STRUCTURAL_POWER_MW),
+        default_objective="performance-under-limits",
     )
-    version = 0
-    evaluation_s = 0.05
     kinds: ClassVar[Mapping[str, str]] = {"cpu": "cpu", "dram": "dram"}
     usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "cpu": {"fidelity": "dram"},
@@ -94,13 +107,7 @@ class CpuDramSimulator(Composition):
         "cpu > dram": "reads and writes of the last level, when they leave it",
         "dram > cpu": "the time at which each read's data arrive",
     }
-    bounded_by = (
-        *(f"cpu.{name}" for names in GROUPS.values() for name in names),
-        "dram.organisation", "dram.speed_bin", "dram.channels",
-    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
-    objectives: Mapping[str, Objective] = _objectives(STRUCTURAL_AREA_MM2, STRUCTURAL_POWER_MW)
-    default_objective = "performance-under-limits"
 
     def join(self, parts: Mapping[str, Simulator]) -> None:
         """Take over what the parts declare.
@@ -108,7 +115,7 @@ class CpuDramSimulator(Composition):
         Raises:
           InvalidArgumentError: The memory has bursts of another size than a line of a cache.
         """
-        memory = parts["dram"].unrestricted
+        memory = unrestricted(parts["dram"])
         if not isinstance(memory, RamulatorSimulator) or memory.burst_bytes != _LINE_BYTES:
             raise InvalidArgumentError(
                 "`dram.device` must be ddr4, ddr5 or one of their speed bins, whose bursts are "
@@ -117,12 +124,14 @@ class CpuDramSimulator(Composition):
         super().join(parts)
         # Metrics of the whole that the core computes have a direction once.
         repeated = {f"cpu.{name}" for name in _PROMOTED}
-        self.metrics = tuple(
+        found = tuple(
             replace(spec, goal="none") if spec.name in repeated else spec for spec in self.metrics
         )
+        aims = self.spec.objectives
         if "giga_instructions_per_s" not in {spec.name for spec in parts["cpu"].metrics}:
             # Area and power of arrays alone.
-            self.objectives = _objectives(AREA_LIMIT_MM2, POWER_LIMIT_MW)
+            aims = _objectives(AREA_LIMIT_MM2, POWER_LIMIT_MW)
+        self.spec = replace(self.spec, metrics=found, objectives=aims)
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
         """Return the joint metrics of one design; see `Composition.couple`."""
@@ -140,7 +149,7 @@ class CpuDramSimulator(Composition):
             found.running, trace, warmup, length, found.ideal, Memory(memory.made, c), dram.without
         )
         if run is None:
-            cpu.refuse(core.model_reasons[0])
+            cpu.refuse(core.spec.model_reasons[0])
         own = found.measures(run.counters, run.dram_pj, ())
         values = derived_values(own[None, :], core.metrics)[0].tolist()
         measured = dict(zip((spec.name for spec in core.metrics), values, strict=True))
@@ -153,6 +162,24 @@ class CpuDramSimulator(Composition):
         )
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        memory, found = (
+            cast(RamulatorSimulator, self.parts["dram"]),
+            super().laws(indices, column, workload),
+        )
+        designs = map(memory.space.design_at, self.of_part("dram", indices))
+        limits = [memory.limits(memory.configuration(design)) for design in designs]
+        burst_ns, _, standby_mw = np.array(limits).T
+        # The core's own law is for ChampSim's DRAM.
+        own = {text: law for text, law in found.items() if "DRAM" not in text}
+        peak = memory.burst_bytes / burst_ns
+        return {
+            **own,
+            "the memory has the bandwidth that is used": (peak, column["dram.bandwidth_gb_per_s"]),
+            **({"power is standby power of the devices": (column["power_mw"], standby_mw)}),
+        }
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return area and least power, or all metrics where only the write buffer is left.

@@ -183,6 +183,16 @@ def _simulator(device: str) -> "DramSimulator | RamulatorSimulator":
     return cast("DramSimulator | RamulatorSimulator", found)
 
 
+def _device_for(source: Path) -> str:
+    """Return the first of some devices whose default design holds what a trace was placed in."""
+    from archgym.simulators.dram.workloads.shipped import load_trace
+
+    placed = load_trace(source).placed_bytes
+    return next((d for d in _BY_SIZE[:-1] if _simulator(d).capacity_bytes >= placed), _BY_SIZE[-1])
+
+
+# From the default of other commands, 1 GiB, to a family with designs of 1 TiB.
+_BY_SIZE: Final = ("ddr3-1600", "ddr4", "ddr5")
 _SIZE = re.compile(r"(\d{1,6}) ?([KMG])(?:iB|B)?", re.IGNORECASE)
 
 
@@ -243,15 +253,22 @@ def requests(
     source: Annotated[
         Path, typer.Argument(help="Trace of requests (.stl, .rstl, also .gz).", metavar="TRACE")
     ],
-    device: DeviceOption = "ddr3-1600",
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="DRAM device, or a file (default: one with the capacity that the trace states).",
+        ),
+    ] = "",
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a trace of requests: counts, rates, row locality."""
+    from archgym.evaluation.capabilities import facts_about
     from archgym.traces.sources import trace_stem
 
     announce_compilation()
-    simulator = _simulator(device)
-    facts = simulator.describe_workload(simulator.workload(source))
+    simulator = _simulator(device or _device_for(source))
+    facts = facts_about(simulator, simulator.workload(source))
     if json:
         write_json({name: value for name, (value, _unit) in facts.items()})
         return

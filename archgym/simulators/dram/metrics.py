@@ -131,7 +131,7 @@ def family_metrics(family: str, energy_note: str | None) -> tuple[MetricSpec, ..
                 None,
             )
         ),
-        # Costs of a design, which tasks that ArchGym 0.2 recorded had without a direction.
+        # Costs of a design, which no task's identity has.
         *(
             MetricSpec(name, unit, goal, 1.0, doc, identifies=False, exact=True)
             for name, unit, goal, doc in _COSTS
@@ -181,19 +181,6 @@ def _counts(
         yield MetricSpec(name, unit, "none", resolution, doc, identifies=identifies)
 
 
-# Names of release 0.1.0, where `low-latency` was the total time.
-FORMER_OBJECTIVES: Final[Mapping[str, Objective]] = {
-    "low-latency": Objective(
-        "low-latency", (Term("total_time_ns", "minimise"),), "Least total time of the workload."
-    ),
-    "low-request-latency": Objective(
-        "low-request-latency",
-        (Term("mean_latency_ns", "minimise"),),
-        "Least mean latency of a request.",
-    ),
-}
-
-
 def objectives(has_energy: bool) -> Mapping[str, Objective]:
     """Return the objectives of a device, by name.
 
@@ -205,7 +192,7 @@ def objectives(has_energy: bool) -> Mapping[str, Objective]:
     energy = Term("total_energy_pj", "minimise")
     found = [
         Objective("least-time", (time,), "Least total time of the workload."),
-        Objective("low-latency", (latency,), "Least mean latency of a request.", revision=1),
+        Objective("low-latency", (latency,), "Least mean latency of a request."),
         Objective(
             "balanced",
             (time, latency, energy) if has_energy else (time, latency),

@@ -1,18 +1,16 @@
 """The DRAM simulator: a memory controller and its memory, cycle by cycle."""
 
-import json
 from collections.abc import Mapping
-from functools import cache, cached_property, partial
-from importlib import resources
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, final
+from typing import Annotated, Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.errors import unknown_name
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
 from archgym.simulators.dram.formats.devices import (
     extended_device,
@@ -23,7 +21,7 @@ from archgym.simulators.dram.formats.devices import (
 from archgym.simulators.dram.formats.trace import waits_not_compared
 from archgym.simulators.dram.kernel.bursts import Prepared, prepared
 from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.currents import core_power, core_power_note
+from archgym.simulators.dram.kernel.currents import core_power, core_power_note, least_power_w
 from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
 from archgym.simulators.dram.kernel.mapping import (
     LAYOUTS,
@@ -33,7 +31,6 @@ from archgym.simulators.dram.kernel.mapping import (
 )
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
-    FORMER_OBJECTIVES,
     check_window,
     metrics,
     objectives,
@@ -58,7 +55,6 @@ from archgym.simulators.kit.thermal import (
     power_course,
     window_metrics,
 )
-from archgym.spaces.space import DesignSpace
 
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)
@@ -67,14 +63,6 @@ _PER_BANK_REFRESH = ("LPDDR4", "HBM2")
 # What the kernel calls otherwise.
 _KERNEL_NAMES = {"bandwidth_gb_per_s": "bandwidth_gbps", "total_energy_pj": "energy_pj"}
 _require = partial(require_kept, "DRAM")
-
-
-@cache
-def _fidelity_errors() -> Mapping[str, Mapping[str, float]]:
-    """Return the largest error of each metric by fidelity [%]; `exact` has none."""
-    path = resources.files("archgym.simulators.dram").joinpath("data/fidelity.json")
-    found: dict[str, dict[str, float]] = json.loads(path.read_text("utf-8"))
-    return {**found, "exact": {}}
 
 
 def device_names() -> tuple[str, ...]:
@@ -92,39 +80,34 @@ class DramSimulator(KitSimulator):
     design is also the organisation, ranks and channels.
     """
 
-    name = "dram"
-    title = "Memory controller"
-    compared = "equal to DRAMSys 4 in 9,216 recorded results; not compared with silicon"
-    version = 0
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.005
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "exact")
-    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast",)
-    # By metric, the largest differences of random designs: `experiments/dram_fidelity.py`.
-    metric_accuracy_percent: ClassVar[Mapping[str, Mapping[str, float]]] = _fidelity_errors()
-    accuracy_percent: ClassVar[Mapping[str, float]] = {
-        fidelity: max(by_metric.values(), default=0.0)
-        for fidelity, by_metric in _fidelity_errors().items()
-    }
-    costs: Mapping[str, str] = COSTS
-    relief: Mapping[str, tuple[str, ...]] = RELIEF
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
-    # On the bursts of `bursty-rw` requests wait for each other, and the bus has time to spare:
-    # designs can halve the latency without loss of time or energy. Latency alone, or a workload
-    # that saturates the bus, such as `cloud-1`, rewards designs that hold requests back.
-    default_objective = "balanced"
-    default_workload = "bursty-rw"
-    table_space = "archgym-2023"
-    exports: Mapping[str, str] = {
-        "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
-    }
-    exports_of_options: ClassVar[Mapping[str, str]] = {"ramulator": "device=ddr5"}
-    model_reasons: tuple[str, ...] = (
-        "the controller waits for ever: no request can be served, and none can be taken in",
+    spec = SimulatorSpec(
+        name="dram",
+        title="Memory controller",
+        compared="equal to DRAMSys 4 in 9,216 recorded results; not compared with silicon",
+        version=0,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.005,
+        space_names=SPACE_NAMES,
+        fidelity="exact",
+        fidelity_names=("exact",),
+        accuracy_percent={"exact": 0.0},
+        costs=COSTS,
+        relief=RELIEF,
+        # On the bursts of `bursty-rw` requests wait for each other, and the bus has time to spare:
+        # designs can halve the latency without loss of time or energy. Latency alone, or a workload
+        # that saturates the bus, such as `cloud-1`, rewards designs that hold requests back.
+        default_objective="balanced",
+        default_workload="bursty-rw",
+        table_space="archgym-2023",
+        exports={
+            "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
+        },
+        exports_of_options={"ramulator": "device=ddr5"},
+        model_reasons=(
+            "the controller waits for ever: no request can be served, and none can be taken in",
+        ),
+        groups=GROUPS,
     )
-
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -139,7 +122,6 @@ class DramSimulator(KitSimulator):
                 takes_file=True,
             ),
         ] = DEFAULT_DEVICE,
-        fidelity: str = "auto",
         address_mapping: Annotated[
             str,
             Option(
@@ -168,18 +150,15 @@ class DramSimulator(KitSimulator):
         window_us: WindowOption = 0.0,
         sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
     ) -> None:
-        """Make the simulator of one space, device and fidelity.
+        """Make the simulator of one space and device.
 
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does.
-            `auto` takes a cheaper order where that was measured to give the same results: see
-            `is_fast_proven`.
           window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
-          UnknownNameError: There is no such space, device, fidelity or mapping.
+          UnknownNameError: There is no such space, device or mapping.
           FileFormatError: A file cannot be used.
           InvalidArgumentError: An option is outside its limits, or the device has no power.
         """
@@ -187,55 +166,38 @@ class DramSimulator(KitSimulator):
         self._wraps = addresses == "wrap"
         self._mapping: AddressMapping | None = None
         self.device: Device = load_device(device)
-        if self.device.has_energy and self.device.n_ranks > 1:
-            self.version = 1  # energy of several ranks under power-down was corrected
         # A task cites files with their digests.
-        if device != DEFAULT_DEVICE:
-            self.options = {**self.options, "device": self.device.name}
+        cited = {} if device == DEFAULT_DEVICE else {"device": self.device.name}
         if address_mapping:
             self._mapping = load_mapping(address_mapping, self.device)
-            self.options = {**self.options, "address_mapping": self._mapping.name}
+            cited["address_mapping"] = self._mapping.name
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
-        self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note, self.device.standard)
-        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
         self._window_us, self._sink = window_us, sink_k_per_w
         check_window(window_us, self.device.has_energy, device)
-        self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
-
-    @cached_property
-    def space(self) -> DesignSpace:  # type: ignore[override]  # made when it is asked for
-        """Settings of a controller for the device."""
         layouts = tuple(LAYOUTS) if self._mapping is None else ()
         has_per_bank_refresh = self.device.standard in _PER_BANK_REFRESH
-        return design_space(self.arguments["space"], layouts, has_per_bank_refresh)
+        self.spec = self.spec.completed(
+            space=design_space(space, layouts, has_per_bank_refresh),
+            # Energy of several ranks under power-down was corrected.
+            version=int(self.device.has_energy and self.device.n_ranks > 1),
+            options={**self.options, **cited},
+            metrics=(
+                *metrics(self._has_energy, note, self.device.standard),
+                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
+            ),
+            objectives=objectives(self._has_energy),
+        )
 
     @classmethod
-    def variant(cls, options: Mapping[str, str]) -> tuple[type[Simulator], Mapping[str, str]]:
-        """Return the class that simulates a device.
-
-        Tasks that ArchGym 0.2 recorded name a `controller`, which follows from the device.
+    def variant(cls, options: Mapping[str, str]) -> type[Simulator]:
+        """Return the class that simulates a device: this one, or that of families.
 
         Raises:
-          UnknownNameError: There is no such device or controller.
-          InvalidArgumentError: The device has another controller, or an option was removed.
+          UnknownNameError: There is no such device.
         """
-        if "extensions" in options:
-            raise InvalidArgumentError(
-                "Option `extensions` was removed, since nothing validated its refreshes. Leave it "
-                "out, or continue the study with ArchGym 0.2."
-            )
-        rest = {name: value for name, value in options.items() if name != "controller"}
-        device, named = options.get("device"), options.get("controller")
-        if named is not None and named not in _CONTROLLERS:
-            raise unknown_name("controller", named, _CONTROLLERS)
-        found = _controller_of(str(device)) if device is not None else named or _CONTROLLERS[0]
-        if named not in (None, found):
-            raise InvalidArgumentError(
-                f"Option `controller` must be left out, since device {device!r} has {found!r}; got "
-                f"{named!r}."
-            )
-        return RamulatorSimulator if found == CONTROLLER else cls, rest
+        device = str(options.get("device") or DEFAULT_DEVICE)
+        return RamulatorSimulator if _controller_of(device) == CONTROLLER else cls
 
     @property
     def capacity_bytes(self) -> int:
@@ -276,7 +238,7 @@ class DramSimulator(KitSimulator):
         from archgym.simulators.dram.kernel.batch import OUTPUTS
 
         outputs = self.outputs(indices, workload, without)
-        shown = [s.name for s in self.simulated_metrics if s not in WINDOW_METRICS]
+        shown = [s.name for s in self.spec.simulated_metrics if s not in WINDOW_METRICS]
         columns = [OUTPUTS.index(_KERNEL_NAMES.get(name, name)) for name in shown]
         reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
         if self._has_energy and without is None:
@@ -317,15 +279,12 @@ class DramSimulator(KitSimulator):
         # Numba takes a while to import, which listing and describing should not wait for.
         from archgym.simulators.dram.kernel.batch import simulate
 
-        is_exact = self.fidelity == "exact"
-        is_exact |= self.fidelity == "auto" and not self.is_fast_proven(workload)
-        is_exact |= len(workload.content.waits_for) > 0
-        return simulate(**self.kernel_arguments(indices, workload, without), is_exact=is_exact)
+        return simulate(**self.kernel_arguments(indices, workload, without))
 
     def kernel_arguments(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> dict[str, Any]:
-        """Return the arguments of `kernel.simulate` for designs, without the fidelity."""
+        """Return the arguments of `kernel.simulate` for designs."""
         ready = self._prepared(workload)
         controllers = self._controllers(indices)
         relieve_controllers(controllers, without)
@@ -343,21 +302,6 @@ class DramSimulator(KitSimulator):
             "waits": ready.bursts.waits if len(ready.bursts.waits) else None,
             "memory": self.device,
         }
-
-    def is_fast_proven(self, workload: Workload) -> bool:
-        """Return True if `fast` was measured to be equal to `exact` on such workloads.
-
-        They are back to back, on DDR3 of one rank with the player's clock: then requests hardly
-        arrive at the time of another event of which `fast` takes the order otherwise. All random
-        designs and all but one of some 4,000 recorded runs were equal; it differed by 0.009 %.
-        """
-        bursts = self._prepared(workload).bursts
-        return (
-            self.device.standard == "DDR3"
-            and self.device.n_ranks == 1
-            and self.device.clock_ps == bursts.period_ps
-            and bursts.are_back_to_back
-        )
 
     def _prepared(self, workload: Workload) -> Prepared:
         return prepared(workload.content, self.device, self._mapping, self._wraps)
@@ -387,6 +331,30 @@ class DramSimulator(KitSimulator):
         if self._has_energy:
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        device, bursts, time_ns = (
+            self.device,
+            self._prepared(workload).bursts,
+            column["total_time_ns"],
+        )
+        clock_ns, cycles = device.clock_ps / 1e3, device.burst_length / device.data_rate
+        # Pseudo channels have data pins of their own.
+        buses = device.n_ranks if device.standard == "HBM2" else 1
+        quickest = min(device.timing["RL"], device.timing["WL"]) + cycles
+        laws: dict[str, Any] = {
+            "time is the bytes over the peak bandwidth": (
+                time_ns,
+                len(bursts) * cycles * clock_ns / buses,
+            ),
+            "time is that of the last request": (time_ns, bursts.due_ps.max() / 1e3),
+            "latency is that of a column command": (column["p50_latency_ns"], quickest * clock_ns),
+        }
+        if self._has_energy:
+            least_pj = 1e3 * least_power_w(device) * time_ns
+            laws["energy is the least power times time"] = column["total_energy_pj"], least_pj
+        return laws
 
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,15 @@ from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 class KitSimulator(Simulator):
     """Base of simulators whose constructor is marked with `declared`.
 
-    A class states its options in the signature of the constructor, and `sub_systems`. It gets
-    `options`, `fidelity`, pickling, and `groups` with the parameters that its space has.
+    A class states its options in the signature of the constructor, which fills in the space with
+    `self.spec.completed`. It gets options, fidelity and pickling.
 
     Example:
       >>> from typing import Annotated
+      >>> from archgym.evaluation.spec import SimulatorSpec
       >>> from archgym.simulators.kit import Option, declared
       >>> class TimerSimulator(KitSimulator):
-      ...     name = "timer"
+      ...     spec = SimulatorSpec(name="timer")
       ...
       ...     @declared
       ...     def __init__(
@@ -36,20 +37,8 @@ class KitSimulator(Simulator):
       (12, {'ticks': '12'})
     """
 
-    sub_systems: Mapping[str, tuple[str, ...]] = {}
-    """Parameters that belong together, by sub-system, those of all spaces."""
     arguments: Mapping[str, str] = {}
     """Arguments that make an equal simulator; `declared` sets them."""
-
-    @cached_property
-    def groups(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # derived
-        """Sub-systems: names of the space's parameters that belong together."""
-        known = set(self.space.names)
-        present = {
-            group: tuple(name for name in names if name in known)
-            for group, names in self.sub_systems.items()
-        }
-        return {group: names for group, names in present.items() if names}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self.arguments), ()
@@ -95,15 +84,15 @@ class RowSimulator(KitSimulator):
         return self._rows(indices, workload, cost)
 
     def _rows(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        values = np.full((len(indices), len(self.spec.simulated_metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         opened = self.opened(workload)
         for row in self.order(indices, opened, cost):
             found = self.measure(indices[row], opened, cost)
-            if isinstance(found, str) and found in self.model_reasons:
-                reason[row] = 1 + self.model_reasons.index(found)
+            if isinstance(found, str) and found in self.spec.model_reasons:
+                reason[row] = 1 + self.spec.model_reasons.index(found)
             elif isinstance(found, str) or np.shape(found) != values.shape[1:]:
-                names = ", ".join(spec.name for spec in self.simulated_metrics)
+                names = ", ".join(spec.name for spec in self.spec.simulated_metrics)
                 raise SimulatorError(
                     f"`measure` of simulator {self.name!r} must return {values.shape[1]} numbers "
                     f"({names}), or one of its `model_reasons`; got {found!r}."

@@ -103,6 +103,27 @@ def n_workers(design: Mapping[str, Any]) -> int:
     return int(design["workers"] + design["prefill_workers"])
 
 
+def widths_gb_per_s(
+    design: Mapping[str, Any], served: Served, deployed: Deployment
+) -> dict[str, float]:
+    """Return the bandwidth of each tier of a design."""
+    n_gpus = n_workers(design) * design["tensor"]
+    own = {
+        "dram": min(deployed.host_gb_per_s * n_gpus, served.dram_gb_per_s),
+        "remote": deployed.network_gb_per_s * n_gpus,
+    }
+    return {tier.name: tier.gb_per_s or own[tier.name] for tier in TIERS}
+
+
+def limits_of(design: Mapping[str, Any], served: Served) -> tuple[float, ...]:
+    """Return what bounds a run: time of a token [s], power at rest [W], and widths of tiers."""
+    deployed = served.deployed(design)
+    assert not isinstance(deployed, str)
+    n_gpus = n_workers(design) * design["tensor"]
+    widths = widths_gb_per_s(design, served, deployed)
+    return deployed.token_s / n_gpus, n_gpus * served.gpu_watts * _IDLE, *widths.values()
+
+
 def run_design(
     made: StreamBlocks,
     design: Mapping[str, Any],
@@ -127,12 +148,7 @@ def run_design(
     from archgym.simulators.moe.kernel.state import new_state
 
     block_gb = made.block * deployed.kv_bytes / 1e9
-    n_gpus = n_workers(design) * design["tensor"]
-    own = {
-        "dram": min(deployed.host_gb_per_s * n_gpus, served.dram_gb_per_s),
-        "remote": deployed.network_gb_per_s * n_gpus,
-    }
-    widths = [tier.gb_per_s or own[tier.name] for tier in TIERS]
+    widths = list(widths_gb_per_s(design, served, deployed).values())
     store = new_store(
         np.array([int(size / block_gb) for size in sizes_gb(design)], np.int64),
         np.array([tier.latency_ms for tier in TIERS]),

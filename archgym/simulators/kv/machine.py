@@ -63,6 +63,7 @@ class Deployment:
       network_gb_per_s: Bandwidth of an accelerator's network card.
       peer_gb_per_s: Bandwidth from an accelerator to another of the server.
       layers: Layers of the model.
+      token_s: Least time of a token on one accelerator, by the operations of its weights [s].
     """
 
     costs: "StepCosts"
@@ -73,6 +74,7 @@ class Deployment:
     network_gb_per_s: float
     peer_gb_per_s: float
     layers: int
+    token_s: float
 
 
 @lru_cache(maxsize=32)
@@ -108,6 +110,7 @@ def deployment(
         costs, costs.max_context // n_sharing, costs.kv_bytes * tensor, node.n_gpus,
         node.host_to_gpu.gb_per_s, network,
         network if node.gpu_to_gpu is None else node.gpu_to_gpu.gb_per_s, served.model.layers,
+        served.token_s(),
     )  # fmt: skip
 
 

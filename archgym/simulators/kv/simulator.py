@@ -6,19 +6,20 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 import yaml
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.runtime.reductions import report_loss
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kv.costs import REASONS, Served, n_workers, serve_design
+from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.machine import TIERS
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.kv.workloads import (
@@ -66,24 +67,26 @@ class KvSimulator(RowSimulator):
     most hits that any eviction could reach in the same memory.
     """
 
-    name = "kv"
-    version = 0
-    title = "Prefix cache"
-    compared = (
-        "counts equal to vLLM's and SGLang's own classes in 148 runs; times of the space serving "
-        "are predictions"
+    spec = SimulatorSpec(
+        name="kv",
+        version=0,
+        title="Prefix cache",
+        compared=(
+            "counts equal to vLLM's and SGLang's own classes in 148 runs; times of the "
+            "space serving are predictions"
+        ),
+        space_names=SPACE_NAMES,
+        fidelity_names=("standard",),
+        # Every count equals that of the engines' own classes.
+        accuracy_percent={"standard": 0.0},
+        evaluation_s=0.02,
+        table_space="vllm",
+        default_workload=DEFAULT_WORKLOAD,
+        model_reasons=_REASONS,
+        partial_exports=tuple(FORMATS),
+        exports=FORMATS,
+        groups=GROUPS,
     )
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
-    # Every count equals that of the engines' own classes.
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 0.0}
-    evaluation_s = 0.02
-    table_space = "vllm"
-    default_workload = DEFAULT_WORKLOAD
-    model_reasons = _REASONS
-    partial_exports: ClassVar[tuple[str, ...]] = tuple(FORMATS)
-    exports: Mapping[str, str] = FORMATS
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -243,12 +246,15 @@ class KvSimulator(RowSimulator):
                 f"`gpu_blocks` must be 1 or more in the space {space!r}; got 0. Only `offload` may "
                 "have host memory alone."
             )
-        self.space = design_space(space, set_here)
-        self.metrics: tuple[MetricSpec, ...] = METRICS[space]
-        self.objectives: Mapping[str, Objective] = objectives(space)
-        self.default_objective = next(iter(self.objectives))
-        self.exports = _EXPORTS[space]
-        self._names = tuple(spec.name for spec in self.simulated_metrics)
+        aims = objectives(space)
+        self.spec = self.spec.completed(
+            space=design_space(space, set_here),
+            metrics=METRICS[space],
+            objectives=aims,
+            default_objective=next(iter(aims)),
+            exports=_EXPORTS[space],
+        )
+        self._names = tuple(spec.name for spec in self.spec.simulated_metrics)
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the traces that ship."""
@@ -377,6 +383,46 @@ class KvSimulator(RowSimulator):
             np.minimum(column["optimum_blocks"], column["eligible_blocks"]),
         )
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        arrivals = stream(workload.content, self.settings).arrivals
+        prompt, output = float(arrivals.prompt.sum()), float(arrivals.output.sum())
+        n = len(arrivals.prompt)
+        # Requests that were rejected compute nothing.
+        is_whole = column["rejected"] == 0
+        if self.space.name != "serving":
+            hits, blocks = column["hit_tokens"], column["hit_blocks"]
+            laws: dict[str, Any] = {
+                "prompts hold the tokens that hit": (np.full(len(hits), prompt), hits),
+                "blocks that hit were there before": (
+                    column["eligible_blocks"], blocks + column.get("host_hit_blocks", 0.0)
+                ),
+            }  # fmt: skip
+            if self._driver == "steps" and self.space.name == "vllm":
+                computed, room = column["scheduled_tokens"], self._scheduler["token_budget"]
+                laws["steps have room for the tokens"] = room * column["steps"], computed
+                laws["tokens that did not hit are computed"] = (
+                    computed, is_whole * (prompt - hits + output - n)
+                )  # fmt: skip
+            return laws
+        designs = [dict(self.space.design_at(row)) for row in indices]
+        limits = np.array([limits_of(design, self._served) for design in designs]).T
+        token_s, idle_w, *widths = limits
+        seconds, found = column["duration_s"], column["found_percent"] / 100.0
+        least_s = is_whole * ((1.0 - found) * prompt + output - n) * token_s
+        joules = column["joules_per_mtoken"] * (prompt + output) / 1e6
+        return {
+            "time is the operations over the peak": (seconds, least_s),
+            "energy is idle power times time": (joules, is_whole * idle_w * seconds),
+            # A link may move loads and stores at once.
+            **{
+                f"time is the bytes over the bandwidth of {tier.name}": (
+                    seconds, column[f"{tier.name}_moved_gb"] / 2.0 / width
+                )
+                for tier, width in zip(TIERS, widths, strict=True)
+            },
+        }  # fmt: skip
+
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design as settings of a serving engine, a cache layer or a router."""
         design: dict[str, Any] = dict(self.space.design_at(np.asarray(indices)))
@@ -394,7 +440,7 @@ class KvSimulator(RowSimulator):
 
 
 def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
-    """Return a design as the file of a tool; engines that read prompts alone have one of their own.
+    """Return a design as the files of a tool; prefill-only engines get their own file.
 
     Args:
       form: One of `FORMATS`.

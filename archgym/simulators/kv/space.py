@@ -5,7 +5,7 @@ from typing import Final
 
 from archgym.simulators.kv.kernel.layout import (
     HOST_POLICIES,
-    POLICIES,
+    OFFERED,
     RADIX_POLICIES,
     ROUTING,
     TIER_POLICIES,
@@ -88,7 +88,7 @@ def _serving() -> tuple[Parameter, ...]:
         ),
         Categorical(
             "policy",
-            tuple(each for each in POLICIES if each != "belady"),
+            OFFERED,
             doc="Order in which free blocks are evicted.",
         ),
         Categorical("tier_policy", TIER_POLICIES, doc="Order of eviction in the tiers."),
@@ -130,7 +130,7 @@ def _parameters(name: str) -> tuple[Parameter, ...]:
     if name == "sglang":
         policy = Categorical("policy", RADIX_POLICIES, doc="Order in which leaves are evicted.")
         return (block, tokens, policy)
-    policy = Categorical("policy", POLICIES, doc="Order in which free blocks are evicted.")
+    policy = Categorical("policy", OFFERED, doc="Order in which free blocks are evicted.")
     if name == "vllm":
         return (block, tokens, policy)
     host = PowerOfTwo(

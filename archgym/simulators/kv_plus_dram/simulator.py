@@ -11,10 +11,12 @@ import numpy as np
 
 from archgym.composition import Composition, Part
 from archgym.composition.composition import PartInfeasible
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import FEASIBLE, Simulator, Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.simulator import require_ticks
 from archgym.simulators.kv.metrics import TIMED
@@ -65,14 +67,24 @@ class KvDramSimulator(Composition):
     at a time, line by line, where the links to the accelerators are not slower.
     """
 
-    name = "kv+dram"
-    title = "Prefix cache and host memory"
-    compared = (
-        "the parts equal vLLM's own classes and Ramulator 2.1; the traffic between them was "
-        "compared with no server"
+    spec = SimulatorSpec(
+        name="kv+dram",
+        title="Prefix cache and host memory",
+        compared=(
+            "the parts equal vLLM's own classes and Ramulator 2.1; the traffic between "
+            "them was compared with no server"
+        ),
+        version=0,
+        evaluation_s=0.1,
+        bounded_by=(
+            *(f"kv.{name}" for name in design_space("serving", ()).names),
+            "dram.organisation",
+            "dram.ranks",
+            "dram.channels",
+        ),
+        objectives={o.name: o for o in _OBJECTIVES},
+        default_objective="cost",
     )
-    version = 0
-    evaluation_s = 0.1
     kinds: ClassVar[Mapping[str, str]] = {"kv": "kv", "dram": "dram"}
     usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "kv": {"space": "serving"},
@@ -86,14 +98,11 @@ class KvDramSimulator(Composition):
         "kv > dram": "loads and stores of blocks, each layer's piece at a place of its own",
         "dram > kv": "the rate at which they move",
     }
+    apart: ClassVar[Mapping[str, str]] = {
+        "energy": "that of the memory is for a sample of its traffic, and kv counts its moved bytes"
+    }
     own_reasons: tuple[str, ...] = (_SMALL,)
-    bounded_by = (
-        *(f"kv.{name}" for name in design_space("serving", ()).names),
-        "dram.organisation", "dram.ranks", "dram.channels",
-    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
-    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
-    default_objective = "cost"
 
     def join(self, parts: Mapping[str, Simulator]) -> None:
         """Take over what the parts declare.
@@ -119,6 +128,12 @@ class KvDramSimulator(Composition):
         served = kv.run(workload, **_option(f"{rate:.6g}", _noticed_below(kv)))
         found = {spec.name: served[spec.name] for spec in _JOINT[:3]}
         return {**found, "memory_gb_per_s": rate}
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        moved = column["kv.dram_moved_gb"] / column["memory_gb_per_s"]
+        law = {"time is the bytes over the memory's rate": (column["kv.duration_s"], moved)}
+        return {**super().laws(indices, column, workload), **law}
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return the best metrics of caches over all memories; see `Simulator.bounds`.

@@ -139,6 +139,7 @@ def serve(
     """
     from archgym.cli.console.progress import announce_compilation
     from archgym.evaluation.options import make_simulator
+    from archgym.evaluation.simulator import default_workload
     from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()
@@ -163,7 +164,7 @@ def serve(
         design["spread"] = "yes" if spread else "no"
     elif spread:
         raise InvalidArgumentError(f"--spread needs a model with experts; {name} is dense.")
-    found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
+    found = simulator.evaluate(design, simulator.workload(default_workload(simulator)))
     if found.infeasible is not None:
         raise InvalidArgumentError(
             f"The server must hold the model and its longest request: {found.infeasible}. Use "

@@ -19,7 +19,7 @@ from archgym.simulators.moe.workloads.workload import Promise
 _J_PER_PJ: Final = 1e-12
 # chosen: what an H100 draws between kernels [W], and a server's processors at low load [W]; the
 # cost of ownership has the power of the whole server.
-_IDLE_W, HOST_W = 80.0, 150.0
+IDLE_W, HOST_W = 80.0, 150.0
 # A byte of the accelerator's memory [pJ]: 3.9 pJ a bit, O'Connor et al., *Fine-Grained DRAM*, MICRO
 # 2017, for HBM2.
 _MEMORY_PJ: Final = 31.2
@@ -47,7 +47,7 @@ def joules(
     more: what moves and computes costs energy by the byte and by the operation, and whatever is
     switched on costs power all the time.
     """
-    standing = (_IDLE_W * n_gpus + HOST_W) * elapsed_ns / _NS_PER_S
+    standing = (IDLE_W * n_gpus + HOST_W) * elapsed_ns / _NS_PER_S
     work_pj = (
         _MEMORY_PJ * memory_bytes
         + _LINK_PJ * link_bytes
@@ -241,7 +241,7 @@ def _of_links(run: Run, model: MoeModel, serving: Serving) -> dict[str, float]:
 
 
 def _memory_bytes(run: Run, serving: Serving) -> float:
-    """Weights, buffers and what a step needs, and the most keys and values that were held."""
+    """Return the bytes of weights, buffers, a step, and the most keys and values held."""
     held = run.counters["peak_context"] / serving.data * run.plan.kv_bytes
     return run.plan.weight_bytes + held
 

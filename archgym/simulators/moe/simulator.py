@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, NamedTuple, final
+from typing import Annotated, Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,9 @@ from archgym.errors import (
     SimulatorError,
     error_text,
 )
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import Workload, require_kept
+from archgym.evaluation.conservation import Columns, Laws
+from archgym.evaluation.simulator import Workload, default_workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kit.economics import (
@@ -36,7 +36,7 @@ from archgym.simulators.kit.economics import (
     ownership_metrics,
 )
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.kernel.columns import COUNTERS
+from archgym.simulators.moe.kernel.columns import COUNTERS, CpuRule
 from archgym.simulators.moe.kernel.run import (
     Run,
     Split,
@@ -60,12 +60,19 @@ from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
 from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.plan import MODEL_REASONS, UNEVEN, Plan, is_uneven, plan
+from archgym.simulators.moe.machine.plan import (
+    MODEL_REASONS,
+    REFUSED,
+    UNEVEN,
+    Plan,
+    is_uneven,
+    plan,
+)
 from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving, serving_of
 from archgym.simulators.moe.machine.step_time import StepCosts
-from archgym.simulators.moe.metrics import HOST_W, INTACT, METRICS, OBJECTIVES, measure
+from archgym.simulators.moe.metrics import HOST_W, IDLE_W, INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GPUS_OF_A_SERVER,
     GROUPS,
@@ -132,6 +139,8 @@ class Ready(NamedTuple):
     table: npt.NDArray[np.float64] | None
 
 
+_ENGINE_SPACES: Final = ("single-server", "expert-parallel", "closed-loop")
+"""Spaces whose steps an engine fills; the others offload experts, and read whole prompts alone."""
 # The most uplinks of a leaf that the model of the network knows.
 _MAX_UPLINKS: Final = 64
 _MOST_SERVERS: Final = 16
@@ -145,29 +154,30 @@ class MoeSimulator(RowSimulator):
     its own, which `hardware` and `model` replace.
     """
 
-    name = "moe"
-    title = "MoE serving"
-    compared = (
-        "1,430 measured servers: median error of TPOT and rate 4 %, of TTFT 11 %; of a model, GPU "
-        "or engine that was left out 10 % and up to 24 %"
+    spec = SimulatorSpec(
+        name="moe",
+        title="MoE serving",
+        compared=(
+            "1,430 measured servers: median error of TPOT and rate 4 %, of TTFT 11 %; of "
+            "a model, GPU or engine that was left out 10 % and up to 24 %"
+        ),
+        version=6,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.02,
+        fidelity_names=("auto", "full", "steps"),
+        space_names=SPACE_NAMES,
+        table_space="edge-offload-table",
+        model_reasons=MODEL_REASONS,
+        metrics=METRICS,
+        objectives=OBJECTIVES,
+        # Fewer bits and dropped experts are faster, and give another model's answers.
+        usual_limits=INTACT,
+        default_objective="latency",
+        default_workload="chat",
+        exports=FORMATS,
+        partial_exports=tuple(FORMATS),
+        groups=GROUPS,
     )
-    version = 6
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.02
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    table_space = "edge-offload-table"
-    model_reasons: tuple[str, ...] = MODEL_REASONS
-    metrics: tuple[MetricSpec, ...] = METRICS
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    # Fewer bits and dropped experts are faster, and give another model's answers.
-    usual_limits = INTACT
-    default_objective = "latency"
-    default_workload = "chat"
-    exports: Mapping[str, str] = FORMATS
-    partial_exports: ClassVar[tuple[str, ...]] = tuple(FORMATS)
-
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -367,25 +377,21 @@ class MoeSimulator(RowSimulator):
         servers = P("n_gpus") * SERVER_KW_PER_GPU - HOST_W / 1000.0
         kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6 + servers
         owned = ownership_metrics(years, pue, electricity, grid, price, kilowatts)
-        self.metrics = (*METRICS, *owned)
         is_closed = space == "closed-loop"
+        self._space_name = space
         self._steps = fidelity == "steps" or (fidelity == "auto" and is_closed)
-        self.space = design_space(space)
-        if hardware and "hardware" in self.space.names:
+        designs = design_space(space)
+        if hardware and "hardware" in designs.names:
             raise InvalidArgumentError(
                 f"`hardware` must be left out in space {space!r}, whose designs choose it; "
                 f"got {hardware!r}. Set it in a design: --set hardware=NAME."
             )
-        self.default_objective = _DEFAULT_OBJECTIVE[space]
-        self.default_workload = shipped_names(space)[0]
         self.node: NodePreset = node(hardware or HARDWARE[space])
         self.model: MoeModel = model_of(model) if model else default_model(space)
-        self.space = with_gpus(self.space, self.node.n_gpus)
+        designs = with_gpus(designs, self.node.n_gpus)
         # Experts divide among powers of two.
         self._server_gpus = max(GPUS_OF_A_SERVER, 1 << (self.node.n_gpus.bit_length() - 1))
         self._engine: Engine = engine_of(engine or ("vllm" if is_closed else "ideal"))
-        if self._engine.label != "ideal":
-            self.version = 7  # constants of engines were fitted to medians of TTFT
         if (prefill_workers > 0) != (decode_workers > 0):
             raise InvalidArgumentError(
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
@@ -431,16 +437,31 @@ class MoeSimulator(RowSimulator):
             "chunk_tokens": step_tokens,
         }  # fmt: skip
         if any(replaced.values()):
-            kept = [name for name in self.space.names if not replaced.get(name)]
-            self.space = self.space.restricted(keep=kept)
-        most = self._server_gpus * (_MOST_SERVERS if "servers" in self.space.names else 1)
-        if {"spread", "servers"} & {*self.space.names} and not expert_groups:
-            # Only where a design may be so: reasons are part of a task's identity.
-            self.model_reasons += (UNEVEN,) * bool(self.model.experts % most)
+            kept = [name for name in designs.names if not replaced.get(name)]
+            designs = designs.restricted(keep=kept)
+        most = self._server_gpus * (_MOST_SERVERS if "servers" in designs.names else 1)
+        # Only where a design may be so: reasons are part of a task's identity.
+        may_be = {"spread", "servers"} & {*designs.names} and not expert_groups
+        is_uneven = bool(may_be and self.model.experts % most)
         if hardware or model or engine:
-            self.space = self._with_fitting_default()
-        self.costs: Mapping[str, str] = costs_of(space)
-        self.relief: Mapping[str, tuple[str, ...]] = {cost: RELIEF[cost] for cost in self.costs}
+            designs = self._with_fitting_default(designs)
+        # Constants of engines were fitted to medians of TTFT.
+        version = self.spec.version if self._engine.label == "ideal" else 7
+        refused: tuple[str, ...] = ()
+        if space in _ENGINE_SPACES:
+            version = 8  # prompts longer than a step are split, as engines do
+            refused = (REFUSED,) * (not self._engine.chunks)
+        costs = costs_of(space)
+        self.spec = self.spec.completed(
+            space=designs,
+            version=version,
+            metrics=(*METRICS, *owned),
+            model_reasons=(*self.spec.model_reasons, *refused, *(UNEVEN,) * is_uneven),
+            default_objective=_DEFAULT_OBJECTIVE[space],
+            default_workload=shipped_names(space)[0],
+            costs=costs,
+            relief={cost: RELIEF[cost] for cost in costs},
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads that ship with the space: see `workloads.workload`."""
@@ -502,11 +523,14 @@ class MoeSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: Asked, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
-        if UNEVEN in self.model_reasons:
+        if UNEVEN in self.spec.model_reasons:
             serving, _ = self._serving(self.space.design_at(indices), opened)
             if is_uneven(opened.model, serving):
                 return UNEVEN
         ready = self._prepared(opened, indices, cost)
+        whole = REFUSED in self.spec.model_reasons and not ready.serving.chunk_tokens
+        if whole and ready.requests.prompt_tokens.max() > ready.serving.max_tokens:
+            return REFUSED
         if ready.plan.infeasible is not None:
             return ready.plan.infeasible
         measured = (self._run(ready), opened.model, ready.server, ready.serving, opened.promise)
@@ -567,6 +591,65 @@ class MoeSimulator(RowSimulator):
             smaller = np.minimum(column[low], column[high])
             _require(f"{low} is at most {high}", column[low], smaller)
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        asked: Asked = workload.content
+        designs = [self._serving(self.space.design_at(row), asked) for row in indices]
+        time_s = column["total_time_ms"] / 1e3
+        output, prompt = column["output_per_s"] * time_s, column["input_per_s"] * time_s
+        limits = [self._limits(asked, *design) for design in designs]
+        token_s, ends_s, link, drive, memory_gb, idle_w, weights_ms = np.array(limits).T
+        requests = np.array([len(asked.requests_of(each.clients)) for each, _ in designs])
+        # The first token comes with the prompt, which may be known already.
+        computed = np.maximum(0.0, output - requests)
+        computed += prompt * (self._tuning["prefix_cache_gb"] == 0)
+        joules = column["energy_per_token_mj"] / 1e3 * output
+        loaded = column["demand_gb"] + column["prefetch_gb"]
+        return {
+            "time is the operations over the peak": (time_s, computed * token_s),
+            "time is that of the last request": (time_s, ends_s),
+            "time is the bytes over the links to the host": (time_s, loaded / link),
+            "time is the bytes over the drive's bandwidth": (time_s, column["drive_gb"] / drive),
+            "a token reads the weights": (column["tpot_mean_ms"], weights_ms),
+            "accelerators have the memory that is used": (memory_gb, column["memory_gb"]),
+            "energy is idle power times time": (joules, idle_w * time_s),
+        }
+
+    def _limits(self, asked: Asked, serving: Serving, server: NodePreset) -> tuple[float, ...]:
+        """Return what bounds a way of serving, in the order of `laws`."""
+        model, gpu = asked.model, server.gpu
+        slices = serving.n_gpus if serving.spreads_experts else serving.tensor
+        # Engines may keep plain layers in eight bits.
+        bits = min(serving.attention_bits, serving.expert_bits, 8.0)
+        weights = model.layers * model.attention_parameters * bits / 8.0 / serving.tensor
+        return (
+            self._token_s(model, server, serving) / serving.all_gpus,
+            0.0 if serving.clients else float(asked.requests.arrival_ns.max()) / 1e9,
+            server.host_to_gpu.gb_per_s * slices,
+            server.ssd.gb_per_s,
+            gpu.memory_bytes / 1e9,
+            IDLE_W * serving.all_gpus,
+            weights / gpu.memory_gb_per_s / 1e6 / (1 + serving.draft_tokens),
+        )
+
+    def token_s(self) -> float:
+        """Return the least time of a token on one accelerator, by its weights' operations [s]."""
+        return self._token_s(self.model, self.node, None)
+
+    @staticmethod
+    def _token_s(model: MoeModel, server: NodePreset, serving: Serving | None) -> float:
+        """Return the least time of a token on one accelerator; see `token_s`.
+
+        Experts that are skipped, or run on the host, do not count.
+        """
+        parameters = float(
+            model.layers * model.attention_parameters + model.dense_layers * model.dense_parameters
+        )
+        if serving is None or (serving.cpu_rule == CpuRule.NEVER and not serving.skip_in_64):
+            parameters += model.moe_layers * model.top_k * model.expert_parameters
+        gpu = server.gpu
+        return 2.0 * parameters / (1e12 * max(gpu.bf16_tflops, gpu.fp8_tflops, gpu.fp4_tflops))
+
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design as YAML, or as a command line of vLLM or llama.cpp.
 
@@ -613,13 +696,12 @@ class MoeSimulator(RowSimulator):
             parts += (self._engine,)
         return sha256(repr(parts).encode()).hexdigest()
 
-    def _with_fitting_default(self) -> DesignSpace:
+    def _with_fitting_default(self, space: DesignSpace) -> DesignSpace:
         """Return the space with a default design that fits the given server and model.
 
         The default stays where it fits. Else the number of GPUs is the server's, and bits are as
         many as fit.
         """
-        space = self.space
         if "hardware" in space.names:
             return space
         if space.name == "closed-loop":
@@ -675,12 +757,17 @@ class MoeSimulator(RowSimulator):
         served = asked.model
         serving = self._as_designed(design, served)
         serving = replace(serving, independent=asked.independent)
+        if self._space_name in _ENGINE_SPACES and self._engine.chunks and not serving.chunk_tokens:
+            longest = int(asked.requests_of(serving.clients).prompt_tokens.max())
+            if longest > serving.max_tokens:
+                # Engines split a prompt that no step holds, as vLLM's chunked prefill does.
+                serving = replace(serving, chunk_tokens=serving.max_tokens)
         server = node(str(design["hardware"])) if "hardware" in design else self.node
         return serving, server
 
     def _as_designed(self, design: Mapping[str, Any], served: MoeModel) -> Serving:
         n_experts = served.moe_layers * served.experts
-        return self._tuned(serving_of(self.space.name, design, n_experts, self._server_gpus))
+        return self._tuned(serving_of(self._space_name, design, n_experts, self._server_gpus))
 
     def _tuned(self, serving: Serving) -> Serving:
         """Return a way of serving with the chosen engine and options."""
@@ -750,7 +837,7 @@ class MoeSimulator(RowSimulator):
           InvalidDesignError: The design does not lie in the space, or cannot be built.
         """
         default = self.space.default
-        ready = self.prepared({**default, **design}, self.workload(self.default_workload))
+        ready = self.prepared({**default, **design}, self.workload(default_workload(self)))
         if ready.plan.infeasible is not None or ready.table is None:
             raise InvalidDesignError(
                 f"A design must be one that can be built, at fidelity steps, to have step costs; "

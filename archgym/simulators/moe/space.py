@@ -131,7 +131,7 @@ def _tokens(low: int, high: int, default: int) -> PowerOfTwo:
 
 
 def _chunks(levels: tuple[int, ...], default: int) -> Ordinal:
-    doc = "Most tokens of one prompt in a step; 0 for whole prompts."
+    doc = "Most tokens of one prompt in a step; 0 for whole prompts that fit one."
     return _levels("chunk_tokens", levels, default, "tokens", doc)
 
 

@@ -10,6 +10,7 @@ from typing import Final, final
 
 import numpy as np
 
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.canonical import columns_of
 from archgym.simulators.soc.kernel.graph import TaskGraph
@@ -26,7 +27,8 @@ _BYTES_PER_COST: Final = 1048576.0
 # Links that data cross at least: to a bus, and to a memory, and the bus itself.
 _LEAST_BLOCKS: Final = 3
 # Rules that do not finish exactly end a task at this share of its work.
-_FINISHED: Final = 0.99
+FINISHED: Final = 0.99
+"""Share of a task's work after which FARSI's own rules end it."""
 # chosen: far above the rounding of sums over all tasks and phases.
 _SLACK: Final = 1.0 - 1e-9
 
@@ -56,7 +58,7 @@ class SocBounds:
         self._space, self._graph, self._sizes = space, graph, sizes
         self._columns = columns_of(space.names, *sizes, graph.names)
         self._g = graph.arrays()
-        self._share = _SLACK * (1.0 if rules.exact_finish else _FINISHED)
+        self._share = _SLACK * (1.0 if rules.exact_finish else FINISHED)
         self._frees_exactly = rules.exact_freeing
         n = len(graph.tasks)
         self._before = np.eye(n, dtype=bool)
@@ -262,3 +264,35 @@ class SocBounds:
             return costs[0]
         known = np.stack(costs)[np.maximum(chosen, 0), np.arange(len(chosen))]
         return np.where(chosen < 0, reduce(np.minimum, costs), known)
+
+
+def laws_of(graph: TaskGraph, designs: st.Designs, column: Columns, share: float) -> Laws:
+    """Return laws of conservation for runs of systems.
+
+    Args:
+      graph: The task graph.
+      designs: Systems that ran it.
+      column: (n,) results by metric.
+      share: Share of work and data after which tasks end.
+    """
+    g, (n, n_memories), latency = graph.arrays(), designs.memory_peak.shape, column["latency_s"]
+    own, slack = designs.on == st.OWN, share * _SLACK
+    rate = np.where(own, g.accelerator_rate * designs.unroll * designs.clock, st.PROCESSOR_RATE)
+    joule = np.where(own, g.accelerator_energy * designs.unroll, st.PROCESSOR_ENERGY)
+    time = g.work / np.where(rate > 0, rate, np.inf)
+    queues = [(designs.on == p) * time for p in range(designs.processor_bus.shape[1])]
+    busiest = reduce(np.maximum, [queue.sum(axis=1) for queue in queues], time.max(axis=1))
+    least = np.zeros(n)
+    for task, unit in ((g.parent, g.write_unit), (g.child, g.read_unit)):
+        edges = (g.work[task] > 0) & (unit > 0)
+        at = np.arange(n)[:, None] * n_memories + designs.task_memory[:, g.parent[edges]]
+        weights = np.broadcast_to(g.bytes[edges], at.shape).ravel()
+        moved = np.bincount(at.ravel(), weights, n * n_memories).reshape(n, n_memories)
+        peak = np.where(designs.memory_peak > 0, designs.memory_peak, np.inf)
+        least = np.maximum(least, (moved / peak).max(axis=1))
+    joules = (joule * g.work).sum(axis=1)
+    return {
+        "latency is the work of a block over its rate": (latency, slack * busiest),
+        "latency is the bytes of a memory over its bandwidth": (latency, slack * least),
+        "energy is that of the operations": (column["energy_j"], slack * joules),
+    }

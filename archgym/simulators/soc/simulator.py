@@ -4,20 +4,15 @@ import json
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.errors import unknown_name
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import (
-    FEASIBLE,
-    BatchResult,
-    Bottleneck,
-    Workload,
-    require_kept,
-)
+from archgym.evaluation.capabilities import Bottleneck
+from archgym.evaluation.conservation import Columns, Laws
+from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.kit.economics import (
     DEFAULT_GRID,
@@ -36,7 +31,7 @@ from archgym.simulators.kit.thermal import (
     window_metrics,
     worst_window,
 )
-from archgym.simulators.soc.bounds import SocBounds
+from archgym.simulators.soc.bounds import FINISHED, SocBounds, laws_of
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
@@ -81,23 +76,25 @@ class SocSimulator(KitSimulator):
     task and its output. The task graph belongs to the simulator, since its tasks are parameters.
     """
 
-    name = "soc"
-    title = "System on a chip"
-    compared = "equal to FARSI on 2,254 designs; not compared with silicon"
-    version = 0
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 1e-5
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = tuple(FIDELITIES)
-    # Against FARSI's recorded results; `data/accuracy.json`.
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"farsi": 1e-7}
-    table_space = "table"
-    costs: Mapping[str, str] = COSTS
-    partial_exports: ClassVar[tuple[str, ...]] = ("system",)
-    exports: Mapping[str, str] = {
-        "system": "Blocks and places of tasks as JSON.",
-    }
-    default_objective = "budget"
+    spec = SimulatorSpec(
+        name="soc",
+        title="System on a chip",
+        compared="equal to FARSI on 2,254 designs; not compared with silicon",
+        version=0,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=1e-5,
+        space_names=SPACE_NAMES,
+        fidelity_names=tuple(FIDELITIES),
+        # Against FARSI's recorded results; `data/accuracy.json`.
+        accuracy_percent={"farsi": 1e-7},
+        table_space="table",
+        costs=COSTS,
+        partial_exports=("system",),
+        exports={
+            "system": "Blocks and places of tasks as JSON.",
+        },
+        default_objective="budget",
+    )
 
     @declared
     def __init__(
@@ -140,20 +137,19 @@ class SocSimulator(KitSimulator):
         is_published = space == _PUBLISHED
         made = published_space(self.graph) if is_published else soc_space(space, self.graph)
         self._space: SocSpace = made
-        self.space = made.space
-        self.model_reasons = REASONS if is_published else ()
-        self.sub_systems = made.groups
-        self.metrics: tuple[MetricSpec, ...] = metrics(self.graph)
         self._window_us, self._sink = window_us, sink_k_per_w
-        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
         watts = P("mean_power_w")
-        self.metrics += economic_metrics(node, dies, grid, hours, "area_no_dram_mm2", watts)
-        self.objectives: Mapping[str, Objective] = objectives(self.graph)
-
-    @property
-    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
-        """The task graph that the simulator was made for."""
-        return self._graph_name
+        self.spec = self.spec.completed(
+            space=made.space,
+            metrics=(
+                *metrics(self.graph),
+                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
+                *economic_metrics(node, dies, grid, hours, "area_no_dram_mm2", watts),
+            ),
+            model_reasons=REASONS if is_published else (),
+            objectives=objectives(self.graph),
+            groups=made.groups,
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the task graph that the simulator was made for."""
@@ -185,7 +181,7 @@ class SocSimulator(KitSimulator):
 
     def _simulate(self, indices: np.ndarray, cost: str | None) -> BatchResult:
         designs, reason = self._space.decode(indices)
-        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        values = np.full((len(indices), len(self.spec.simulated_metrics)), np.nan)
         built = reason == FEASIBLE
         if not built.all():
             columns: list[Any] = [column[built] for column in designs]
@@ -230,7 +226,7 @@ class SocSimulator(KitSimulator):
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return metrics that no system with these choices betters; see `SocBounds`."""
-        found = super().bounds(partial, workload)
+        found = np.full((len(partial), len(self.metrics)), np.nan)
         if self.space.name != _PUBLISHED:
             known = self._bounds.metrics(partial)
             for column, spec in enumerate(self.metrics[: known.shape[1]]):
@@ -288,6 +284,13 @@ class SocSimulator(KitSimulator):
             column["phases"],
             np.minimum(column["phases"], tasks + 1.0),
         )
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        designs, _ = self._space.decode(indices)
+        # FARSI's own rules end a task with a hundredth of its work and data left.
+        share = 1.0 if self._rules.exact_finish else FINISHED
+        return laws_of(self.graph, designs, column, share)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the blocks of a design and the places of its tasks."""

@@ -205,7 +205,7 @@ def _edges(nodes: tuple[Node, ...], place: dict[str, int]) -> tuple[Edge, ...]:
         if parent == child:
             raise node.refusal("an edge must join two tasks; this one joins a task to itself")
         if (parent, child) in known:
-            raise node.refusal("there must be one edge from one task to another; this is a second")
+            raise node.refusal("only one edge may connect two tasks; this is the second")
         known.add((parent, child))
         edges.append(Edge(parent, child, size))
     return tuple(edges)

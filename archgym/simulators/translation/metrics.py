@@ -98,19 +98,11 @@ _AREA, _POWER = Term("area_mm2", "minimise"), Term("power_mw", "minimise")
 _BUDGET: Final = (Limit("area_mm2", "<=", AREA_BUDGET_MM2),)
 _WITHIN: Final = f"Speedup within a slice of {AREA_BUDGET_MM2} mm2."
 _OBJECTIVES: Final = (
-    Objective("speed-under-area", (_SPEED,), _WITHIN, _BUDGET, revision=1),
+    Objective("speed-under-area", (_SPEED,), _WITHIN, _BUDGET),
     Objective("speed-per-area", (_SPEED, _AREA), "Speedup over the area of the slice."),
     Objective("speed-area-power", (_SPEED, _AREA, _POWER), "Trade-off of speedup, area and power."),
 )
 OBJECTIVES: Final[Mapping[str, Objective]] = {o.name: o for o in _OBJECTIVES}
-# Release 0.1.0 charged for area over the budget, at a weight that no speedup paid for.
-FORMER_OBJECTIVES: Final[Mapping[str, Objective]] = {
-    "speed-under-area": Objective(
-        "speed-under-area",
-        (_SPEED, Term("area_mm2", "at-most", weight=20.0, target=AREA_BUDGET_MM2)),
-        f"{_WITHIN[:-1]}, as a target.",
-    )
-}
 
 # Counts are exact.
 _require = partial(require_kept, "translation", rounding=0.0)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, final
+from typing import Annotated, Final, final
 
 import numpy as np
 
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.kit.arrays import TABLE_NODE
 from archgym.simulators.kit.economics import (
@@ -39,11 +39,11 @@ from archgym.simulators.translation.machine import (
     on_core,
 )
 from archgym.simulators.translation.metrics import (
-    FORMER_OBJECTIVES,
     METRICS,
     OBJECTIVES,
     check_counters,
     count_cycles,
+    leakage_mw,
     measures,
 )
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
@@ -73,25 +73,26 @@ class TranslationSimulator(KitSimulator):
     speedups are ratios on one trace.
     """
 
-    name = "translation"
-    title = "Address translation"
-    compared = (
-        "counts equal three tools on 464 recorded rows; times were not compared with hardware"
+    spec = SimulatorSpec(
+        name="translation",
+        title="Address translation",
+        compared=(
+            "counts equal three tools on 464 recorded rows; times were not compared with hardware"
+        ),
+        version=2,
+        # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+        evaluation_s=0.02,
+        space_names=SPACE_NAMES,
+        fidelity_names=("standard", "short"),
+        faster_fidelity="short",
+        default_objective="speed-under-area",
+        default_workload=DEFAULT_WORKLOAD,
+        table_space="tabulated",
+        metrics=METRICS,
+        objectives=OBJECTIVES,
+        costs=COSTS,
+        groups=GROUPS,
     )
-    version = 2
-    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
-    evaluation_s = 0.02
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
-    default_objective = "speed-under-area"
-    default_workload = DEFAULT_WORKLOAD
-    table_space = "tabulated"
-    metrics: tuple[MetricSpec, ...] = METRICS
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
-    costs = COSTS
-
-    sub_systems = GROUPS
 
     @declared
     def __init__(
@@ -157,14 +158,16 @@ class TranslationSimulator(KitSimulator):
           InvalidArgumentError: An option is outside its limits, or needs a node.
         """
         self._node = node or TABLE_NODE
-        self.metrics = (*METRICS, *economic_metrics(node, dies, grid, hours))
         self._core = CORES[core]
         self._mlp = float(parallel_misses)
         self._prefetcher = prefetcher
         self._joins_lines = straddling == "one"
         self._max_records = records or (SHORT_RECORDS if fidelity == "short" else 0)
         self._baselines: dict[str, float] = {}
-        self.space = design_space(space, has_walkers=self._core.overlaps_walks)
+        self.spec = self.spec.completed(
+            space=design_space(space, has_walkers=self._core.overlaps_walks),
+            metrics=(*METRICS, *economic_metrics(node, dies, grid, hours)),
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the built-in workloads."""
@@ -205,7 +208,7 @@ class TranslationSimulator(KitSimulator):
         for row, memory in enumerate(memory_of(self.space, indices)):
             rows_by_memory[memory].append(row)
         baseline = self._baseline_cycles(content)
-        values = np.empty((len(indices), len(self.simulated_metrics)))
+        values = np.empty((len(indices), len(self.spec.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
             designs = [hardware[row] for row in rows]
             counters = count(self._prepared(content, memory), designs)
@@ -268,6 +271,24 @@ class TranslationSimulator(KitSimulator):
             column["walks_per_kilo_instruction"] + served,
             column["l2_tlb_mpki"],
         )
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        cycles, rate = column["total_cycles"], self._core.cycles_per_instruction
+        found = [
+            self._with_system(h, workload.content) for h in hardware_of_many(self.space, indices)
+        ]
+        instructions = column["ipc"] * cycles
+        walks = instructions * column["walks_per_kilo_instruction"] / 1000.0
+        # A fetch waits apart from the misses of the program's parallelism.
+        at_once = np.array([1.0 + max(1, min(MAX_CHAINS, round(h.mlp))) for h in found])
+        exposed = 1.0 if self._core.reorder_entries else self._core.miss_exposed
+        waited = exposed * walks * column["mean_walk_latency_cycles"]
+        return {
+            "cycles are the instructions over the width": (cycles, instructions * rate),
+            "cycles are the walks' latency over those at once": (cycles, waited / at_once),
+            "power is leakage": (column["power_mw"], np.array([leakage_mw(h) for h in found])),
+        }
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the trace: name to (value, unit)."""

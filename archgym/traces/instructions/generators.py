@@ -160,7 +160,7 @@ def _template(instruction: _Instruction, ip: int) -> npt.NDArray[np.void]:
 
 
 def _heap(*sizes: int) -> Sequence[int]:
-    """Return the base addresses of arrays of so many bytes, each on separate pages."""
+    """Return the base addresses of arrays of a given size, each on separate pages."""
     bases = []
     base = _HEAP
     for size in sizes:

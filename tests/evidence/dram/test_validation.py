@@ -12,7 +12,7 @@ from evidence.dram.reference import expected_text, markdown, validate
 
 
 def test_golden_rows_are_exact_in_every_digit() -> None:
-    found = validate(fidelities=("exact",))
+    found = validate()
 
     assert {line.metric for line in found.lines} >= {"total_time_ns", "energy_pj", "power_mw"}
     assert all(line.exact == 1.0 for line in found.lines)
@@ -20,15 +20,8 @@ def test_golden_rows_are_exact_in_every_digit() -> None:
     assert found.problems == ()
 
 
-def test_fast_fidelity_is_as_near_as_committed() -> None:
-    found = validate(fidelities=("fast",))
-
-    assert found.problems == ()
-    assert max(line.worst for line in found.lines if line.metric == "total_time_ns") < 0.01
-
-
 def test_sample_of_the_reference_is_exact(reference: Path) -> None:
-    found = validate(reference, fidelities=("exact",), max_rows=10)
+    found = validate(reference, max_rows=10)
 
     assert [line for line in found.lines if line.exact < 1.0] == []
 
@@ -48,13 +41,13 @@ def test_worse_result_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda *arguments: {name: 1.01 * column for name, column in honest(*arguments).items()},
     )
 
-    problems = validate(fidelities=("fast",)).problems
+    problems = validate().problems
 
-    assert any("golden/fast/total_time_ns must be exact on" in problem for problem in problems)
+    assert any("golden/total_time_ns must be exact on" in problem for problem in problems)
 
 
 def test_expected_text_makes_a_validation_the_committed_one() -> None:
-    found = validate(fidelities=("fast",))
+    found = validate()
     committed = json.loads(
         resources.files("evidence.dram").joinpath("data/accuracy.json").read_text()
     )
@@ -62,10 +55,10 @@ def test_expected_text_makes_a_validation_the_committed_one() -> None:
     assert json.loads(expected_text(found)).items() <= committed.items()
 
 
-def test_markdown_has_a_line_a_file_and_fidelity() -> None:
-    lines = markdown(validate(fidelities=("exact",))).splitlines()
+def test_markdown_has_a_line_a_file() -> None:
+    lines = markdown(validate()).splitlines()
 
-    assert lines[2] == "| golden | exact | 200 | all | all | all | all |"
+    assert lines[2] == "| golden | 200 | all | all | all | all |"
 
 
 def test_readme_shows_the_committed_accuracy() -> None:
@@ -75,16 +68,14 @@ def test_readme_shows_the_committed_accuracy() -> None:
     )
 
     for key, (n_rows, exact, _) in committed.items():
-        results, fidelity, metric = key.split("/")
+        results, metric = key.split("/")
         if metric == "log_hash":
             cell = "all" if exact == 1.0 else f"{round(exact * n_rows)} (worst"
             line = next(row for row in readme.splitlines() if row.startswith(f"| {results} |"))
             assert f"| {cell}" in line
         if results.startswith(("dram2-", "golden-ramulator-")):
             continue
-        line = next(
-            line for line in readme.splitlines() if line.startswith(f"| {results} | {fidelity} |")
-        )
+        line = next(line for line in readme.splitlines() if line.startswith(f"| {results} |"))
         if metric == "total_time_ns":
             assert f"| {n_rows} | {'all' if exact == 1.0 else round(exact * n_rows)}" in line
 
@@ -109,4 +100,4 @@ def test_torn_results_name_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "results" / "torn.csv").write_text(golden.splitlines()[0] + "\nsyn-hot.stl,800\n")
 
     with pytest.raises(FileFormatError, match=r"torn\.csv:2: a row must have as many cells"):
-        validate(tmp_path, fidelities=("fast",))
+        validate(tmp_path)

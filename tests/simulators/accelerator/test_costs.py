@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from archgym.evaluation.capabilities import results_without
+from archgym.evaluation.simulator import default_workload
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.costs import COSTS, without
 from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
@@ -145,7 +147,7 @@ def test_a_design_keeps_its_mappings() -> None:
     design = simulator.space.default_indices[None, :]
 
     paid = simulator.simulate(design, workload).values[0]
-    free = simulator.evaluate_without("dram-energy", design, workload).values[0]
+    free = results_without(simulator, "dram-energy", design, workload).values[0]
 
     names = [spec.name for spec in METRICS]
     before, after = (dict(zip(names, values, strict=True)) for values in (paid, free))
@@ -158,13 +160,13 @@ def test_a_design_keeps_its_mappings() -> None:
 
 def test_utilisation_of_a_mapping_is_of_its_layer_alone() -> None:
     simulator = AcceleratorSimulator("mapping-table")
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(default_workload(simulator))
     design = simulator.space.default_indices[None, :]
     used = [spec.name for spec in METRICS].index("utilisation_percent")
 
     paid = simulator.simulate(design, workload).values[0]
-    cheap = simulator.evaluate_without("dram-energy", design, workload).values[0]
-    fast = simulator.evaluate_without("buffer-bandwidth", design, workload).values[0]
+    cheap = results_without(simulator, "dram-energy", design, workload).values[0]
+    fast = results_without(simulator, "buffer-bandwidth", design, workload).values[0]
 
     assert cheap[used] == paid[used]
     # One of 256 units works, and buffers never make it wait.
@@ -173,12 +175,12 @@ def test_utilisation_of_a_mapping_is_of_its_layer_alone() -> None:
 
 def test_a_limit_of_power_is_not_that_of_the_ideal_machine() -> None:
     simulator = AcceleratorSimulator("mapping-table", power_mw="70")
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(default_workload(simulator))
     rng = np.random.default_rng(0)
     designs = rng.integers(0, [p.size for p in simulator.space.parameters], size=(400, 5))
 
     paid = simulator.simulate(designs, workload)
-    free = simulator.evaluate_without("idle-units", designs, workload)
+    free = results_without(simulator, "idle-units", designs, workload)
 
     power = [spec.name for spec in METRICS].index("power_mw")
     np.testing.assert_array_equal(free.reason, paid.reason)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.evaluation.capabilities import exported
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.accelerator.formats.export import expressible_mapping, shared_dimensions
@@ -85,8 +86,8 @@ def test_cheaper_mapping_of_a_restricted_search_is_a_mapping_the_first_search_mi
     problem, first = next((p, m) for name, p, m in layers if name == "conv2")
 
     other, ratio = expressible_mapping(problem, built, simulator.search)
-    files = task.simulator.export(
-        "timeloop", task.space.default_indices, task.workloads[0].workload
+    files = exported(
+        task.simulator, "timeloop", task.space.default_indices, task.workloads[0].workload
     )
 
     # Both costs are of the same accelerator, without the restriction.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.evaluation.simulator import default_workload
 from archgym.evaluation.task import Task
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.formats.files import load_architecture
@@ -217,7 +218,7 @@ def test_a_mapping_as_a_design_costs_what_the_mapping_costs() -> None:
     rng = np.random.default_rng(0)
     indices = simulator.space.sample(300, rng)
 
-    result = simulator.evaluate_batch(indices, simulator.workload(simulator.default_workload))
+    result = simulator.evaluate_batch(indices, simulator.workload(default_workload(simulator)))
 
     built = result.reason == 0
     assert 3 <= built.sum() < 300

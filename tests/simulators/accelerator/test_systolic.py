@@ -73,6 +73,6 @@ def test_systolic_arrays_are_designs_with_metrics_of_their_own() -> None:
     assert found["units"] == 256
     assert found["latency_cycles"] > 1.8e9 / 256
     assert "energy_uj" not in found
-    assert [limit.metric for limit in simulator.objectives["low-latency"].limits] == ["units"]
+    assert [limit.metric for limit in simulator.spec.objectives["low-latency"].limits] == ["units"]
     with pytest.raises(InvalidArgumentError, match="Limit metrics instead, such as `units`"):
         AcceleratorSimulator("systolic", area_mm2="5")

@@ -7,6 +7,7 @@ import pytest
 
 import archgym as ag
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import exported
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
@@ -201,8 +202,8 @@ def test_task_reads_back_from_its_id() -> None:
 def test_export_has_the_requests_of_the_tiles() -> None:
     whole = AcceleratorDramSimulator(**{"accelerator.layers": "1"})
 
-    files: Any = whole.export(
-        "dram.ramulator", whole.space.default_indices, whole.workload("resnet-18")
+    files: Any = exported(
+        whole, "dram.ramulator", whole.space.default_indices, whole.workload("resnet-18")
     )
 
     assert any("DDR4_8Gb_x8" in text for text in files.values())

@@ -7,6 +7,7 @@ import pytest
 
 from archgym import Task
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import fitted
 from archgym.simulators.cluster import ClusterSimulator
 
 _SHAPE = (
@@ -33,12 +34,12 @@ def own_cluster(folder: Path, outer: int = 4) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("space", ClusterSimulator.space_names)
+@pytest.mark.parametrize("space", ClusterSimulator.spec.space_names)
 def test_default_of_shipped_models_stays(space: str) -> None:
     simulator = ClusterSimulator(space)
 
     for name in simulator.workload_names():
-        assert simulator.fitted_to([simulator.workload(name)]) is simulator
+        assert fitted(simulator, [simulator.workload(name)]) is simulator
 
 
 def test_default_stays_where_an_own_model_fits(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_batch_that_replicas_do_not_divide_gives_another_default(tmp_path: Path)
 
 def test_model_that_needs_more_memory_gives_a_default_that_fits(tmp_path: Path) -> None:
     own, system = model(tmp_path, 8192, 80, batch=256), own_cluster(tmp_path)
-    place = [spec.name for spec in ClusterSimulator.metrics].index("memory_percent")
+    place = [spec.name for spec in ClusterSimulator.spec.metrics].index("memory_percent")
     plain = ClusterSimulator("parallel", system)
     usual = plain.evaluate_batch(plain.space.default_indices[None, :], plain.workload(own))
     assert usual.values[0, place] > 100.0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.capabilities import results_without
 from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.formats.clusters import Dimension, cluster, network_dollars
 from archgym.simulators.cluster.kernel.iteration import Parallelism, activation_bytes, stage_firsts
@@ -94,8 +95,8 @@ def test_every_cost_that_is_taken_away_shortens_an_iteration() -> None:
     place = [spec.name for spec in simulator.metrics].index("time_ms")
     usual = simulator.evaluate_batch(indices, workload).values[0, place]
 
-    for cost in simulator.costs:
-        without = simulator.evaluate_without(cost, indices, workload).values[0, place]
+    for cost in simulator.spec.costs:
+        without = results_without(simulator, cost, indices, workload).values[0, place]
         assert without < usual, cost
 
 
@@ -165,7 +166,7 @@ def test_memory_beyond_the_npu_is_a_limit_and_not_an_error() -> None:
     metrics = simulator.evaluate(design, simulator.workload("gpt3-175b"))
 
     assert metrics["memory_percent"] > 1000
-    assert [limit.metric for limit in simulator.objectives["mfu"].limits] == ["memory_percent"]
+    assert [limit.metric for limit in simulator.spec.objectives["mfu"].limits] == ["memory_percent"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,9 @@ def test_design_whose_times_exceed_whole_numbers_is_infeasible(tmp_path: Path) -
     indices = np.asarray(simulator.space.default_indices)[None, :]
     found = simulator.simulate(indices, simulator.workload(model))
 
-    assert simulator.reasons[found.reason[0]] == "more is under way at once than can be simulated"
+    assert (
+        simulator.spec.reasons[found.reason[0]] == "more is under way at once than can be simulated"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import breakdown_of
 from archgym.evaluation.stand_in import open_stand_in
 from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
@@ -63,7 +64,7 @@ def test_clock_beyond_the_supply_is_no_design() -> None:
 
     found = simulator.evaluate_batch(indices, simulator.workload("sort"))
 
-    assert simulator.reasons[found.reason[0]] == "its clock is faster than its supply allows"
+    assert simulator.spec.reasons[found.reason[0]] == "its clock is faster than its supply allows"
 
 
 def test_highest_clock_follows_the_alpha_power_law() -> None:
@@ -123,14 +124,12 @@ def test_tasks_read_back() -> None:
     assert np.isfinite(task.reference).all()
 
 
-def test_default_model_is_by_structure_and_former_version_keeps_arrays_alone() -> None:
-    present, former = CpuSimulator(), CpuSimulator(node="none")
+def test_default_model_is_by_structure_and_no_node_counts_arrays_alone() -> None:
+    present, arrays = CpuSimulator(), CpuSimulator(node="none")
 
-    assert (present.version, former.version) == (1, 0)
-    assert (present.options, former.options) == ({}, {})
+    assert (present.options, arrays.options) == ({}, {"node": "none"})
     assert "dollars" in {spec.name for spec in present.metrics}
-    assert "dollars" not in {spec.name for spec in former.metrics}
-    assert CpuSimulator("as-shipped").version == 0
+    assert "dollars" not in {spec.name for spec in arrays.metrics}
 
 
 def test_parts_sum_to_area_and_power() -> None:
@@ -138,13 +137,13 @@ def test_parts_sum_to_area_and_power() -> None:
     workload = simulator.workload("sort")
     default = simulator.space.default_indices
 
-    parts = simulator.breakdown(default, workload)
+    parts = breakdown_of(simulator, default, workload)
 
     row = metrics({})
     for name in ("area_mm2", "power_mw"):
         assert sum(parts[name].values()) == pytest.approx(row[name], rel=1e-9)
     assert parts["area_mm2"]["llc"] > parts["area_mm2"]["l2"] > 0
-    assert simulator.breakdown(default, None) == {"area_mm2": parts["area_mm2"]}
+    assert breakdown_of(simulator, default, None) == {"area_mm2": parts["area_mm2"]}
     assert CpuSimulator(node="none").breakdown(default, workload) == {}
 
 
@@ -172,19 +171,19 @@ def test_windows_need_one_core_and_a_node(options: dict[str, Any]) -> None:
         CpuSimulator(window_us=1, **options)
 
 
-def test_table_of_the_former_version_answers_for_its_own_model_alone(tmp_path: Path) -> None:
-    former = Task.make(
+def test_table_of_arrays_alone_answers_for_its_own_model(tmp_path: Path) -> None:
+    made = Task.make(
         "cpu", "sort", space="core", node="none", instructions="2000",
         fixed={"branch_predictor": "bimodal", "scheduler": 64, "registers": 128, "rob": 224},
     )  # fmt: skip
-    table = build_table(former, tmp_path / "core.parquet")
+    table = build_table(made, tmp_path / "core.parquet")
 
-    read = Task.make("cpu", "sort", space=former.space_name, stand_in=table)
+    read = Task.make("cpu", "sort", space=made.space_name, stand_in=table)
 
-    assert (read.version, read.digest) == (0, former.digest)
+    assert read.digest == made.digest
     with pytest.raises(InvalidArgumentError, match="`node` must be what"):
-        Task.make("cpu", "sort", space=former.space_name, stand_in=table, node="22nm")
-    assert open_stand_in(table).simulator().version == 0
+        Task.make("cpu", "sort", space=made.space_name, stand_in=table, node="22nm")
+    assert open_stand_in(table).simulator().options == made.simulator.options
 
 
 def test_every_clock_of_dvfs_can_be_built_where_the_supply_allows_it() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.evaluation.capabilities import results_without
 from archgym.evaluation.executor import executor_for
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
@@ -165,15 +166,15 @@ def test_ideal_machine_has_a_warm_up_of_its_own() -> None:
     simulator = CpuSimulator(instructions=SHORT)
     workload, designs = simulator.workload("b-tree"), alike(simulator, LATE)
     expected = {}
-    for cost in simulator.costs:
+    for cost in simulator.spec.costs:
         WARM_UPS.clear()
-        rows = [simulator.evaluate_without(cost, d[None, :], workload) for d in designs[:1]]
+        rows = [results_without(simulator, cost, d[None, :], workload) for d in designs[:1]]
         expected[cost] = rows[0].values
     simulator.evaluate_batch(designs, workload)
 
     for cost, values in expected.items():
         for _ in range(3):
-            found = simulator.evaluate_without(cost, designs[:1], workload)
+            found = results_without(simulator, cost, designs[:1], workload)
             assert np.array_equal(found.values, values)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import archgym as ag
 from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.evaluation.capabilities import bounds_of, exported, results_without
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.composed.memory import DEVICES, Memory, simulate
 from archgym.simulators.cpu.machine import machine
@@ -131,8 +132,8 @@ def test_memory_without_a_cost_speeds_up_the_core() -> None:
     indices, workload = whole.space.default_indices[None, :], whole.workload("sparse-matrix")
 
     paid = whole.evaluate_batch(indices, workload).values[0]
-    free = whole.evaluate_without("dram.rows", indices, workload).values[0]
-    ideal = whole.evaluate_without("cpu.l2-misses", indices, workload).values[0]
+    free = results_without(whole, "dram.rows", indices, workload).values[0]
+    ideal = results_without(whole, "cpu.l2-misses", indices, workload).values[0]
 
     place = [spec.name for spec in whole.metrics].index("ipc")
     assert free[place] > paid[place]
@@ -179,8 +180,8 @@ def test_composed_instances_keep_what_they_hold() -> None:
 def test_exports_are_those_of_the_parts(tmp_path: Path) -> None:
     whole = composed()
 
-    core = whole.export("cpu.champsim", whole.space.default_indices, whole.workload("sort"))
-    memory = whole.export("dram.ramulator", whole.space.default_indices, whole.workload("sort"))
+    core = exported(whole, "cpu.champsim", whole.space.default_indices, whole.workload("sort"))
+    memory = exported(whole, "dram.ramulator", whole.space.default_indices, whole.workload("sort"))
 
     assert '"rob_size": 352' in "".join(core.values()).replace("\t", " ")
     assert any("DDR4_8Gb_x8" in text for text in memory.values())
@@ -204,7 +205,7 @@ def test_bound_of_the_area_is_the_area() -> None:
     )
     workload = whole.workload("sort")
 
-    bounds = whole.bounds(drawn, workload)
+    bounds = bounds_of(whole, drawn, workload)
     found = whole.evaluate_batch(drawn, workload)
 
     place = [spec.name for spec in whole.metrics].index("area_mm2")

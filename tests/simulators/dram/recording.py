@@ -10,9 +10,9 @@ from archgym.simulators.dram.kernel.batch import (
     OUTPUTS,
     Tables,
     _check_trace,
-    _run,
     blank_requests,
     job_of,
+    run_job,
     trace_table,
 )
 from archgym.simulators.dram.kernel.commands import COMMAND_NAMES
@@ -45,7 +45,6 @@ def record(
     player_clock_ps: int,
     is_relative: bool,
     device: Tables,
-    is_exact: bool,
     waits: npt.NDArray[np.int64] | None = None,
     max_commands: int = 1_000_000,
 ) -> Recording:
@@ -73,7 +72,7 @@ def record(
         np.zeros(0, dtype=np.int64),
         log,
     )
-    _run(job, is_exact)
+    run_job(job)
     return Recording(
         outputs=dict(zip(OUTPUTS, job.out[0].tolist(), strict=True)),
         commands=log[: min(int(job.state[0]["n_logged"]), max_commands)],

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.evaluation.capabilities import results_without
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.trace import Trace
@@ -36,7 +37,7 @@ def requests(step: int, *, is_write: Any = False, every: int = 0) -> Workload:
 
 def without(cost: str, workload: Workload) -> dict[str, float]:
     indices = SIMULATOR.space.indices_of(DESIGN)[None, :]
-    result = SIMULATOR.evaluate_without(cost, indices, workload)
+    result = results_without(SIMULATOR, cost, indices, workload)
     return dict(zip([spec.name for spec in SIMULATOR.metrics], result.values[0], strict=True))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidDesignError
+from archgym.evaluation.simulator import default_workload
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, read_mapping, read_memspec
@@ -65,7 +66,6 @@ def output_of(read: DramsysSimulation, name: str) -> float:
         player_clock_ps=round(1e6 / read.clock_mhz),
         is_relative=trace.relative,
         device=tables(read.device),
-        is_exact=True,
     )
     return float(outputs[0, OUTPUTS.index(name)])
 
@@ -76,7 +76,7 @@ def output_of(read: DramsysSimulation, name: str) -> float:
 def test_files_of_dramsys_give_equal_time_and_energy(
     device: str, seed: int, tmp_path: Path
 ) -> None:
-    task = Task.make("dram", "mixed-rw", "least-time", fidelity="exact", device=device)
+    task = Task.make("dram", "mixed-rw", "least-time", device=device)
     indices = task.space.sample(1, np.random.default_rng(seed))[0]
 
     read = exported(task, indices, tmp_path / "files")
@@ -101,7 +101,7 @@ def test_published_space_exports_what_it_fixes(tmp_path: Path) -> None:
 
 def test_longer_requests_are_split_with_a_note(tmp_path: Path) -> None:
     (tmp_path / "long.stl").write_text("0: read 0x0 256\n9: write 0x40 64\n")
-    task = Task.make("dram", tmp_path / "long.stl", "least-time", fidelity="exact")
+    task = Task.make("dram", tmp_path / "long.stl", "least-time")
 
     found = export_design(task, task.space.default_indices, "dramsys")
     read = exported(task, task.space.default_indices, tmp_path / "files")
@@ -146,8 +146,9 @@ def test_speed_bin_that_ramulator_lacks_is_refused() -> None:
     design = {**space.design_at(space.default_indices), "speed_bin": "LPDDR5X_8533"}
 
     with pytest.raises(InvalidDesignError, match="no speed bin 'LPDDR5X_8533'"):
-        simulator.export(
+        exported(
+            simulator,
             "ramulator",
             space.indices_of(design),
-            simulator.workload(simulator.default_workload),
+            simulator.workload(default_workload(simulator)),
         )

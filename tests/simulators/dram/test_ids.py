@@ -1,6 +1,5 @@
-"""Ids of tasks on every device: what is printed reads back, also what ArchGym 0.2 recorded."""
+"""Ids of tasks on every device: what is printed reads back."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,33 +10,20 @@ from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator, device_names
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 
-# Option, space, fidelity, id and digest of tasks that ArchGym 0.2.0 made on `kv-cache-gather`.
-RECORDED = json.loads((Path(__file__).parent / "recorded_ids.json").read_text("utf-8"))
-
 
 @pytest.mark.parametrize("device", device_names())
-def test_id_of_every_device_space_and_fidelity_reads_back(device: str) -> None:
-    kind, _ = DramSimulator.variant({"device": device})
-    for space in kind.space_names:
-        for fidelity in (*kind.fidelity_names, *kind.former_fidelity_names):
-            task = Task.make(
-                "dram", "kv-cache-gather", "low-latency", space, fidelity,
-                requests="20", device=device,
-            )  # fmt: skip
+def test_id_of_every_device_and_space_reads_back(device: str) -> None:
+    kind = DramSimulator.variant({"device": device})
+    for space in kind.spec.space_names:
+        task = Task.make(
+            "dram", "kv-cache-gather", "low-latency", space, requests="20", device=device
+        )
 
-            again = Task.make(task.id)
+        again = Task.make(task.id)
 
-            assert again.id == task.id
-            assert again.digest == task.digest
-            assert Task.from_json(task.to_json()).digest == task.digest
-
-
-@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded["id"])
-def test_task_that_0_2_0_recorded_keeps_its_identity(recorded: dict[str, str]) -> None:
-    task = Task.make(recorded["id"])
-
-    assert task.id == recorded["id"]
-    assert task.digest == recorded["digest"]
+        assert again.id == task.id
+        assert again.digest == task.digest
+        assert Task.from_json(task.to_json()).digest == task.digest
 
 
 def test_device_decides_the_controller() -> None:
@@ -45,8 +31,6 @@ def test_device_decides_the_controller() -> None:
     for device in ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5", "lpddr5x-8533", "ddr4-2400r"):
         options = {"device": device}
         assert isinstance(make_simulator(DramSimulator, None, None, options), RamulatorSimulator)
-    with pytest.raises(InvalidArgumentError, match="must be left out, since device 'ddr4-2400'"):
-        Task.make("dram", device="ddr4-2400", controller="ramulator")
     with pytest.raises(UnknownNameError, match=r"'ddr5-4800bm'\. Did you mean 'ddr5-4800bn'"):
         Task.make("dram", device="ddr5-4800bm")
 
@@ -78,8 +62,3 @@ def test_option_of_the_other_controller_is_refused() -> None:
 def test_other_version_of_a_device_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="must end in -v1"):
         Task.make("dram[device=ddr5]/default/gups/balanced-v0")
-
-
-def test_removed_extensions_say_what_to_do() -> None:
-    with pytest.raises(InvalidArgumentError, match="`extensions` was removed"):
-        Task.make("dram[controller=ramulator,extensions=refresh]/default/gups/balanced-v1")

@@ -33,7 +33,6 @@ DEFAULTS: dict[str, Any] = {
     "max_active_transactions": 64,
 }
 READ, WRITE = False, True
-BOTH = pytest.mark.parametrize("is_exact", [True, False], ids=["exact", "fast"])
 
 # ddr3-1600: times of one request's milestones, in clock cycles of 1.25 ns (data-sheet values):
 # ACT to RD 10 (RCD), data after 10 + 4 (RL, burst), RD to RD 4 (CCD), PRE to ACT 10 (RP).
@@ -60,7 +59,6 @@ def address(row: int, bank: int, burst: int = 0) -> int:
 def run(
     requests: list[tuple[int, bool, int]],
     *,
-    is_exact: bool = True,
     device_name: str = "ddr3-1600",
     is_relative: bool = False,
     **settings: Any,
@@ -78,7 +76,6 @@ def run(
         player_clock_ps=memory.clock_ps,
         is_relative=is_relative,
         device=tables(memory),
-        is_exact=is_exact,
     )
 
 
@@ -91,18 +88,16 @@ def commands_of(recording: Recording) -> list[tuple[str, int]]:
     ]
 
 
-@BOTH
-def test_single_read_takes_activation_read_and_burst(is_exact: bool) -> None:
-    found = run([(0, READ, address(1, 0))], is_exact=is_exact)
+def test_single_read_takes_activation_read_and_burst() -> None:
+    found = run([(0, READ, address(1, 0))])
 
     assert commands_of(found) == [("ACT", 0), ("RD", 10)]
     assert found.outputs["total_time_ns"] == 24 * 1.25
     assert found.outputs["mean_latency_ns"] == 24 * 1.25
 
 
-@BOTH
-def test_open_page_conflict_waits_for_precharge(is_exact: bool) -> None:
-    found = run([(0, READ, address(1, 0)), (0, READ, address(2, 0))], is_exact=is_exact)
+def test_open_page_conflict_waits_for_precharge() -> None:
+    found = run([(0, READ, address(1, 0)), (0, READ, address(2, 0))])
 
     # PRE may follow ACT after RAS = 28, then RP = 10 and RCD = 10.
     assert commands_of(found) == [("ACT", 0), ("RD", 10), ("PRE", 28), ("ACT", 38), ("RD", 48)]
@@ -110,19 +105,16 @@ def test_open_page_conflict_waits_for_precharge(is_exact: bool) -> None:
     assert found.outputs["row_conflicts"] == 1
 
 
-@BOTH
-def test_row_hits_follow_each_other_at_the_burst_rate(is_exact: bool) -> None:
-    found = run([(0, READ, address(1, 0, burst)) for burst in range(3)], is_exact=is_exact)
+def test_row_hits_follow_each_other_at_the_burst_rate() -> None:
+    found = run([(0, READ, address(1, 0, burst)) for burst in range(3)])
 
     assert commands_of(found) == [("ACT", 0), ("RD", 10), ("RD", 14), ("RD", 18)]
     assert found.outputs["row_hits"] == 2
 
 
-@BOTH
-def test_closed_page_precharges_with_every_access(is_exact: bool) -> None:
+def test_closed_page_precharges_with_every_access() -> None:
     found = run(
         [(0, READ, address(1, 0, burst)) for burst in range(2)],
-        is_exact=is_exact,
         page_policy="Closed",
     )
 
@@ -130,37 +122,32 @@ def test_closed_page_precharges_with_every_access(is_exact: bool) -> None:
     assert commands_of(found) == [("ACT", 0), ("RDA", 10), ("ACT", 38), ("RDA", 48)]
 
 
-@BOTH
-def test_frfcfs_serves_a_hit_before_an_older_conflict(is_exact: bool) -> None:
+def test_frfcfs_serves_a_hit_before_an_older_conflict() -> None:
     requests = [(0, READ, address(row, 0, burst)) for row, burst in ((1, 0), (2, 0), (1, 1))]
 
-    found = run(requests, is_exact=is_exact, scheduler="FrFcfs")
+    found = run(requests, scheduler="FrFcfs")
 
     assert [int(index) for index in np.argsort(found.requests["issued"])] == [0, 2, 1]
 
 
-@BOTH
-def test_write_to_read_turns_the_bus_round(is_exact: bool) -> None:
-    found = run([(0, WRITE, address(1, 0)), (0, READ, address(1, 0, 1))], is_exact=is_exact)
+def test_write_to_read_turns_the_bus_round() -> None:
+    found = run([(0, WRITE, address(1, 0)), (0, READ, address(1, 0, 1))])
 
     # WR at 10; RD after WL 8 + burst 4 + WTR 6.
     assert commands_of(found) == [("ACT", 0), ("WR", 10), ("RD", 28)]
 
 
-@BOTH
-def test_five_activations_respect_the_window_of_four(is_exact: bool) -> None:
-    found = run([(0, READ, address(1, bank)) for bank in range(5)], is_exact=is_exact)
+def test_five_activations_respect_the_window_of_four() -> None:
+    found = run([(0, READ, address(1, bank)) for bank in range(5)])
     activations = [time for command, time in commands_of(found) if command == "ACT"]
 
     # One request a cycle arrives, RRD = 5, and the fifth waits for FAW = 24.
     assert activations == [0, 5, 11, 16, 24]
 
 
-@BOTH
-def test_refresh_comes_after_its_interval(is_exact: bool) -> None:
+def test_refresh_comes_after_its_interval() -> None:
     found = run(
         [(0, READ, address(1, 0)), (7000, READ, address(1, 0))],
-        is_exact=is_exact,
         refresh_policy="AllBank",
     )
 
@@ -169,54 +156,47 @@ def test_refresh_comes_after_its_interval(is_exact: bool) -> None:
     assert found.outputs["refreshes"] == 1
 
 
-@BOTH
-def test_buffer_of_one_holds_back_the_next_request(is_exact: bool) -> None:
+def test_buffer_of_one_holds_back_the_next_request() -> None:
     requests = [(0, READ, address(1, 0)), (0, READ, address(1, 1))]
 
-    found = run(requests, is_exact=is_exact, scheduler_buffer="Shared", request_buffer_size=1)
+    found = run(requests, scheduler_buffer="Shared", request_buffer_size=1)
 
     # It is taken in when the first's RD leaves the buffer, and its ACT follows a cycle later.
     assert int(found.requests["accepted"][1]) == 10 * CYCLE
     assert commands_of(found) == [("ACT", 0), ("RD", 10), ("ACT", 11), ("RD", 21)]
 
 
-@BOTH
-def test_one_active_transaction_serialises_the_requests(is_exact: bool) -> None:
+def test_one_active_transaction_serialises_the_requests() -> None:
     requests = [(0, READ, address(1, 0)), (0, READ, address(1, 1))]
 
-    found = run(requests, is_exact=is_exact, arbiter="Fifo", max_active_transactions=1)
+    found = run(requests, arbiter="Fifo", max_active_transactions=1)
 
     assert int(found.requests["admitted"][1]) == int(found.requests["received"][0])
 
 
-@BOTH
-def test_relative_ticks_count_from_the_tick_after_the_request_before(is_exact: bool) -> None:
-    found = run([(5, READ, 0), (100, READ, 0)], is_exact=is_exact, is_relative=True)
+def test_relative_ticks_count_from_the_tick_after_the_request_before() -> None:
+    found = run([(5, READ, 0), (100, READ, 0)], is_relative=True)
 
     assert [int(time) for time in found.requests["sent"]] == [5 * CYCLE, 106 * CYCLE]
 
 
-@BOTH
-def test_request_due_before_its_predecessor_is_sent_right_after_it(is_exact: bool) -> None:
-    found = run([(50, READ, 0), (3, READ, 64), (80, READ, 128)], is_exact=is_exact)
+def test_request_due_before_its_predecessor_is_sent_right_after_it() -> None:
+    found = run([(50, READ, 0), (3, READ, 64), (80, READ, 128)])
 
     assert [int(time) for time in found.requests["sent"]] == [50 * CYCLE, 51 * CYCLE, 80 * CYCLE]
 
 
-@BOTH
-def test_staggered_power_down_begins_at_once(is_exact: bool) -> None:
-    found = run([(50, READ, 0)], is_exact=is_exact, power_down_policy="Staggered")
+def test_staggered_power_down_begins_at_once() -> None:
+    found = run([(50, READ, 0)], power_down_policy="Staggered")
 
     assert commands_of(found)[0] == ("PDEP", 0)
     assert "PDXP" in command_counts(found.commands) or "SREFEX" in command_counts(found.commands)
 
 
-@BOTH
-def test_controller_that_admits_nothing_ends_as_a_deadlock(is_exact: bool) -> None:
+def test_controller_that_admits_nothing_ends_as_a_deadlock() -> None:
     for refresh in ("NoRefresh", "AllBank"):
         found = run(
             [(0, READ, 0)],
-            is_exact=is_exact,
             arbiter="Fifo",
             max_active_transactions=0,
             refresh_policy=refresh,
@@ -226,11 +206,10 @@ def test_controller_that_admits_nothing_ends_as_a_deadlock(is_exact: bool) -> No
         assert np.isnan(found.outputs["total_time_ns"])
 
 
-@BOTH
-def test_strict_order_with_a_full_buffer_ends_as_a_deadlock(is_exact: bool) -> None:
+def test_strict_order_with_a_full_buffer_ends_as_a_deadlock() -> None:
     # Request 1 waits for the row that request 0 of the other direction must have first.
     requests = [(0, READ, address(row, 0, burst)) for row, burst in ((1, 0), (2, 0), (1, 1))]
-    found = run(requests, is_exact=is_exact, scheduler="FrFcfs", command_mux="Strict")
+    found = run(requests, scheduler="FrFcfs", command_mux="Strict")
 
     assert found.outputs["status"] == 1
 
@@ -262,8 +241,7 @@ def test_per_bank_refresh_visits_every_bank_once_a_round() -> None:
 
 
 @pytest.mark.parametrize("name", dramsys_device_names())
-@BOTH
-def test_results_add_up_on_random_designs(name: str, is_exact: bool) -> None:
+def test_results_add_up_on_random_designs(name: str) -> None:
     memory = device(name)
     rng = np.random.default_rng(7)
     n_requests, n_designs = 300, 40
@@ -299,7 +277,6 @@ def test_results_add_up_on_random_designs(name: str, is_exact: bool) -> None:
         player_clock_ps=1250,
         is_relative=False,
         device=tables(memory),
-        is_exact=is_exact,
     )
     found = {output: values[:, place] for place, output in enumerate(OUTPUTS)}
 
@@ -321,8 +298,7 @@ def test_results_add_up_on_random_designs(name: str, is_exact: bool) -> None:
         assert np.isnan(found["energy_pj"]).all()
 
 
-@BOTH
-def test_results_depend_neither_on_batch_nor_on_threads(is_exact: bool) -> None:
+def test_results_depend_neither_on_batch_nor_on_threads() -> None:
     memory = device("ddr3-1600")
     rng = np.random.default_rng(3)
     addresses = rng.integers(0, 2**20, 500) * 64
@@ -341,7 +317,6 @@ def test_results_depend_neither_on_batch_nor_on_threads(is_exact: bool) -> None:
             player_clock_ps=1250,
             is_relative=False,
             device=tables(memory),
-            is_exact=is_exact,
         )
 
     whole = part(np.arange(32))
@@ -357,7 +332,7 @@ def test_percentiles_are_latencies_of_requests() -> None:
     rng = np.random.default_rng(5)
     requests = [(int(tick), READ, int(rng.integers(0, 2**20)) * 64) for tick in range(400)]
     for name in ("ddr3-1600", "ddr4-2400"):
-        found = run(requests, is_exact=False, device_name=name, request_buffer_size=2)
+        found = run(requests, device_name=name, request_buffer_size=2)
         latencies = np.sort(found.requests["received"] - found.requests["sent"]) / 1000
 
         assert found.outputs["mean_latency_ns"] == pytest.approx(latencies.mean())
@@ -412,7 +387,6 @@ def recorded_scenario(folder: Path) -> tuple[dict[str, Any], Recording]:
         player_clock_ps=round(1e6 / scenario["clkMhz"]),
         is_relative=False,
         device=tables(memory),
-        is_exact=True,
     )
     return scenario, found
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.formats.trace import Trace, write_trace
@@ -32,7 +33,7 @@ def metrics_of(simulator: DramSimulator, workload: str, **values: object) -> Map
 def test_stream_gives_the_published_numbers() -> None:
     # The real simulator on ArchGym's stream.stl, whose addresses are ours: one-at-a-time results,
     # first row (Open, FrFcfs, Bankwise 8, Oldest, Fifo, AllBank 8/8, Simple 128).
-    found = metrics_of(DramSimulator("archgym-2023", fidelity="exact"), "stream")
+    found = metrics_of(DramSimulator("archgym-2023"), "stream")
 
     assert found["total_time_ns"] == 50025.0
     assert round(found["total_energy_pj"], 2) == 85109250.00
@@ -76,11 +77,10 @@ def test_every_device_runs_every_workload(device: str) -> None:
         assert (result.values[:, 0] > 0).all()
 
 
-@pytest.mark.parametrize("fidelity", ["fast", "exact"])
 # The space that replays files of DRAMSys has no inactive parameters.
-@pytest.mark.parametrize("space", sorted({*DramSimulator.space_names} - {"dramsys"}))
-def test_inactive_parameters_change_nothing(space: str, fidelity: str) -> None:
-    simulator = DramSimulator(space, "lpddr4-3200", fidelity)
+@pytest.mark.parametrize("space", sorted({*DramSimulator.spec.space_names} - {"dramsys"}))
+def test_inactive_parameters_change_nothing(space: str) -> None:
+    simulator = DramSimulator(space, "lpddr4-3200")
     rng = np.random.default_rng(2)
     raw = rng.integers(simulator.space.sizes, size=(200, simulator.space.n_parameters))
     raw[::2, simulator.space.names.index("request_buffer_size")] = 0
@@ -115,30 +115,12 @@ def test_results_do_not_depend_on_batch_order_or_thread() -> None:
     assert np.array_equal(threaded, whole)
 
 
-def test_fidelities_differ_by_little() -> None:
-    designs = DramSimulator().space.sample(40, np.random.default_rng(5))
-
-    values = {}
-    # ArchGym 0.2 recorded tasks with `fast`.
-    for fidelity in (*DramSimulator.fidelity_names, *DramSimulator.former_fidelity_names):
-        simulator = DramSimulator(fidelity=fidelity)
-        workload = simulator.workload("bursty-rw")
-        values[fidelity] = simulator.evaluate_batch(designs, workload).values
-
-    time = {fidelity: found[:, 0] for fidelity, found in values.items()}
-    np.testing.assert_allclose(time["fast"], time["exact"], rtol=0.01)
-
-
 def test_pickled_simulator_is_the_same() -> None:
-    simulator = DramSimulator("archgym-2023", "ddr4-2400", "exact")
+    simulator = DramSimulator("archgym-2023", "ddr4-2400")
 
     copy = pickle.loads(pickle.dumps(simulator))
 
-    assert (copy.space, copy.device.name, copy.fidelity) == (
-        simulator.space,
-        "ddr4-2400",
-        "exact",
-    )
+    assert (copy.space, copy.device.name) == (simulator.space, "ddr4-2400")
     assert copy.options == {"device": "ddr4-2400"}
 
 
@@ -146,7 +128,6 @@ def test_pickled_simulator_is_the_same() -> None:
     ("arguments", "match"),
     [
         ({"device": "ddr3-1601"}, "'ddr3-1600'"),
-        ({"fidelity": "exakt"}, "'exact'"),
         ({"space": "archgym"}, "'archgym-2023'"),
     ],
 )
@@ -169,7 +150,7 @@ def test_deadlock_is_a_result_with_a_reason() -> None:
 
     result = simulator.simulate(indices, workload)
 
-    assert simulator.reasons[int(result.reason[0])].startswith("the controller waits for ever")
+    assert simulator.spec.reasons[int(result.reason[0])].startswith("the controller waits for ever")
     assert np.isnan(result.values).all()
     judged = simulator.evaluate(design, workload)
     assert judged.infeasible is not None
@@ -183,18 +164,18 @@ def test_energy_is_absent_where_it_is_unknown() -> None:
         names = {spec.name for spec in simulator.metrics}
 
         assert ("power_mw" in names) == ("total_energy_pj" in names) == has_energy
-        assert set(simulator.objectives) >= {"least-time", "low-latency", "balanced"}
+        assert set(simulator.spec.objectives) >= {"least-time", "low-latency", "balanced"}
         for objective in ("low-power", "low-energy", "archgym-2023"):
-            assert (objective in simulator.objectives) == has_energy
-        for found in simulator.objectives.values():
+            assert (objective in simulator.spec.objectives) == has_energy
+        for found in simulator.spec.objectives.values():
             assert {term.metric for term in found.terms} <= names
 
 
 def test_groups_hold_every_parameter_once() -> None:
-    for space in DramSimulator.space_names:
+    for space in DramSimulator.spec.space_names:
         for device in ("ddr3-1600", "hbm2"):
             simulator = DramSimulator(space, device)
-            members = [name for group in simulator.groups.values() for name in group]
+            members = [name for group in simulator.spec.groups.values() for name in group]
             assert sorted(members) == sorted(simulator.space.names)
 
 
@@ -257,17 +238,14 @@ def test_request_of_64_bytes_moves_64_bytes_on_every_device() -> None:
         assert n_bytes == pytest.approx(640_000, rel=1e-12)
 
 
-@pytest.mark.parametrize("fidelity", ["fast", "exact"])
-def test_latency_of_a_split_request_lasts_until_its_last_burst(
-    tmp_path: Path, fidelity: str
-) -> None:
+def test_latency_of_a_split_request_lasts_until_its_last_burst(tmp_path: Path) -> None:
     # Two requests of two bursts each, far apart: each waits for two bursts, of which the second
     # ends one clock (1 ns) of the player or one burst after the first.
     path = tmp_path / "two.stl"
     path.write_text("# clock_mhz: 1000\n0: read 0x0 64\n1000: read 0x40 64\n")
     alone = tmp_path / "alone.stl"
     alone.write_text("# clock_mhz: 1000\n0: read 0x0 32\n1000: read 0x40 32\n")
-    simulator = DramSimulator(device="hbm2", fidelity=fidelity)
+    simulator = DramSimulator(device="hbm2")
 
     whole = metrics_of(simulator, str(path))
     half = metrics_of(simulator, str(alone))
@@ -304,12 +282,12 @@ def test_workload_is_described() -> None:
     simulator = DramSimulator()
     workload = simulator.workload("cloud-1")
 
-    assert simulator.describe_workload(workload)["requests"] == (10_000, "")
+    assert facts_about(simulator, workload)["requests"] == (10_000, "")
 
 
 def test_workloads_are_those_that_ship() -> None:
     assert DramSimulator().workload_names() == tuple(SHIPPED)
-    assert DramSimulator().default_workload in SHIPPED
+    assert DramSimulator.spec.default_workload in SHIPPED
 
 
 def test_prepared_traces_are_kept_up_to_a_limit() -> None:
@@ -322,26 +300,6 @@ def test_prepared_traces_are_kept_up_to_a_limit() -> None:
 
     kept = [held.get((trace.digest, device.name, None, False)) is not None for trace in traces]
     assert kept == [False, False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("device", "workload", "is_fast"),
-    [
-        ("ddr3-1600", "cloud-1", True),
-        ("ddr3-1600", "sparse-rw", False),
-        ("ddr3-1600", "pointer-chase", False),
-        ("ddr3-1600-4ranks", "cloud-1", False),
-        ("ddr4-2400", "cloud-1", False),
-        ("hbm2", "stream", False),
-    ],
-)
-def test_auto_is_fast_only_where_that_was_measured_to_be_equal(
-    device: str, workload: str, is_fast: bool
-) -> None:
-    simulator = DramSimulator(device=device)
-
-    assert simulator.fidelity == "auto"
-    assert simulator.is_fast_proven(simulator.workload(workload)) == is_fast
 
 
 @pytest.mark.parametrize("kind", [DramSimulator, RamulatorSimulator])

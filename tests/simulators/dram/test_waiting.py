@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.control.dram import DramRun, RamulatorRun
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.capabilities import exported, facts_about, never_compared
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
 from archgym.report.decision import decide
+from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
 from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
 from archgym.simulators.dram.kernel.batch import tables
 from archgym.simulators.dram.kernel.devices import device
@@ -87,7 +88,6 @@ def recorded(ticks: list[int], waits: list[tuple[int, int]], **settings: Any) ->
         player_clock_ps=memory.clock_ps,
         is_relative=is_relative,
         device=tables(memory),
-        is_exact=True,
         waits=np.array(waits),
     )
 
@@ -180,7 +180,7 @@ def test_waiting_run_in_parts_equals_a_whole_run(name: str) -> None:
 def test_description_counts_the_requests_that_wait(name: str) -> None:
     made = simulator(name)
     rows = [
-        {key.replace("_", " "): value for key, value in made.describe_workload(w).items()}
+        {key.replace("_", " "): value for key, value in facts_about(made, w).items()}
         for w in (Workload(t.name, t.digest, t) for t in (trace([]), chain()))
     ]
 
@@ -269,7 +269,9 @@ def test_exported_files_say_that_requests_wait(name: str, form: str, file: str) 
     made = simulator(name)
     content = chain(n=4)
 
-    files = made.export(form, made.space.default_indices, Workload("walk", content.digest, content))
+    files = exported(
+        made, form, made.space.default_indices, Workload("walk", content.digest, content)
+    )
 
     assert "wait" in files[file]
     assert not any("<" in text for key, text in files.items() if "trace" in key)
@@ -301,5 +303,5 @@ def test_requests_that_wait_are_compared_with_no_tool(tmp_path: Path, memory: st
         decision = decide(read_study(tmp_path / name))
 
         assert decision.origin == ("exact" if name == "plain" else "chosen")
-        said = task.simulator.not_compared(task.workloads[0].workload)
+        said = never_compared(task.simulator, task.workloads[0].workload)
         assert said == ("" if name == "plain" else f"4 requests {NOT_COMPARED}")

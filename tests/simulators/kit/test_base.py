@@ -1,6 +1,5 @@
 """The bases refuse what a class returns by mistake."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from archgym.errors import ConformanceError, SimulatorError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.kit import RowSimulator
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
@@ -20,17 +20,19 @@ from archgym.testing import check_simulator
 class Sorter(RowSimulator):
     """A sorter, which returns what its attribute `found` holds."""
 
-    name, version = "sorter", 0
-    space = DesignSpace("default", [Integer(name="width", low=1, high=4, doc="Lanes.")])
-    metrics = (
-        MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),
-        MetricSpec("area_um2", "um2", "minimise", 0.1, "Area."),
+    spec = SimulatorSpec(
+        name="sorter",
+        version=0,
+        space=DesignSpace("default", [Integer(name="width", low=1, high=4, doc="Lanes.")]),
+        metrics=(
+            MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),
+            MetricSpec("area_um2", "um2", "minimise", 0.1, "Area."),
+        ),
+        model_reasons=("It does not fit.",),
+        objectives={"quick": Objective("quick", (Term("time_ns", "minimise"),))},
+        default_objective="quick",
+        default_workload="few",
     )
-    model_reasons = ("It does not fit.",)
-    objectives: Mapping[str, Objective] = {
-        "quick": Objective("quick", (Term("time_ns", "minimise"),))
-    }
-    default_objective, default_workload = "quick", "few"
     found: Any = (1.0, 2.0)
 
     def workload_names(self) -> tuple[str, ...]:

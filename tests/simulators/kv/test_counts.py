@@ -12,8 +12,9 @@ import pytest
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings, stream_of
 from archgym.simulators.kv.formats.trace import read_requests
-from archgym.simulators.kv.kernel.layout import POLICIES
+from archgym.simulators.kv.kernel.layout import OFFERED
 from archgym.simulators.kv.kernel.run import checksum, optimum, run_offload, run_pool, run_radix
+from archgym.simulators.kv.workloads import stream_blocks
 
 Made = Callable[[list[tuple[int, int, list[int]]]], StreamBlocks]
 
@@ -59,7 +60,7 @@ def test_request_above_the_capacity_is_rejected_and_touches_nothing(made: Made) 
 
 @pytest.mark.parametrize("space", ["vllm", "sglang", "offload"])
 def test_least_memory_for_half_of_the_prompts_is_an_objective(space: str) -> None:
-    objective = KvSimulator(space).objectives["memory-for-half"]
+    objective = KvSimulator(space).spec.objectives["memory-for-half"]
 
     assert [str(limit) for limit in objective.limits] == ["hit_percent >= 50"]
     assert [term.metric for term in objective.terms] == ["cache_gib"]
@@ -118,7 +119,7 @@ def test_optimum_is_that_of_exhaustive_search(made: Made) -> None:
         assert optimum(blocks, 5, 5) == _exhaustive(requests, 5)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", OFFERED)
 @pytest.mark.parametrize("driver", ["sequential", "concurrent"])
 def test_no_policy_beats_the_optimum_and_an_endless_cache_needs_none(
     policy: str, driver: str
@@ -139,10 +140,19 @@ def test_no_policy_beats_the_optimum_and_an_endless_cache_needs_none(
 
 def test_furthest_next_use_reaches_the_optimum_on_sessions() -> None:
     simulator = KvSimulator("vllm", block_tokens=64, gpu_blocks=4000)
+    made = stream_blocks(simulator.workload("coding").content, simulator.settings, 64)
 
-    found = simulator.evaluate({"policy": "belady"}, simulator.workload("coding"))
+    found = run_pool(made, "sequential", 4000, "belady")
 
     assert found["hit_blocks"] == found["optimum_blocks"]
+
+
+@pytest.mark.parametrize("space", KvSimulator.spec.space_names)
+def test_policy_that_knows_the_future_is_never_a_design(space: str) -> None:
+    made = KvSimulator(space)
+    names = [str(v) for p in made.space.parameters for v in map(p.value, range(p.size))]
+
+    assert "belady" not in names
 
 
 def test_tree_evicts_whole_leaves(made: Made) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
+from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import declared_options
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
@@ -210,7 +211,7 @@ def test_settings_read_back(form: str, tmp_path: Path) -> None:
         "reload": "blocking", "prefill_workers": 1,
     }  # fmt: skip
     indices = simulator.space.indices_of(design)
-    files = simulator.export(form, indices, simulator.workload("coding"))
+    files = exported(simulator, form, indices, simulator.workload("coding"))
 
     # LMCache's file is the same for all engines.
     assert len(files) == (1 if form == "lmcache" else 2)
@@ -235,12 +236,12 @@ def test_settings_have_the_names_that_the_tools_read() -> None:
         "routing": "least-loaded",
     }  # fmt: skip
 
-    def exported(form: str) -> dict[str, Any]:
-        found = simulator.export(form, simulator.space.indices_of(design), workload)
+    def texts_of(form: str) -> dict[str, Any]:
+        found = exported(simulator, form, simulator.space.indices_of(design), workload)
         return {name: yaml.safe_load(text) for name, text in found.items()}
 
     workload = simulator.workload("coding")
-    (lmcache,), dynamo = exported("lmcache").values(), exported("dynamo")
+    (lmcache,), dynamo = texts_of("lmcache").values(), texts_of("dynamo")
 
     assert lmcache["use_layerwise"] is False
     assert lmcache["local_cpu"] is True
@@ -255,7 +256,7 @@ def test_policy_that_an_engine_lacks_is_refused() -> None:
     indices = simulator.space.indices_of({**default, "policy": "arc"})
 
     with pytest.raises(InvalidDesignError, match="no setting for policy='arc'"):
-        simulator.export("vllm", indices, simulator.workload("coding"))
+        exported(simulator, "vllm", indices, simulator.workload("coding"))
 
 
 def test_analysis_names_the_cause_of_misses() -> None:
@@ -341,7 +342,7 @@ def test_prefill_workers_hand_each_prompt_over_once(tmp_path: Path) -> None:
     trace = alone(tmp_path, 3000, n=3, output=9)
     # 3,000 tokens are 47 blocks of 64.
     block_gb = 64 * made.kv_bytes / 1e9
-    last_ms = 1e-6 * made.costs.times_ns(step_contents([(2999, 1)], [])[None])[0]
+    last_ms = 1e-6 * made.spec.costs.times_ns(step_contents([(2999, 1)], [])[None])[0]
 
     one, apart = run_alone(trace), run_alone(trace, prefill_workers=1)
 

@@ -7,6 +7,7 @@ import pytest
 
 import archgym as ag
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import bounds_of
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv_plus_dram import KvDramSimulator
 from archgym.simulators.kv_plus_dram.simulator import block_traffic
@@ -69,7 +70,7 @@ def test_memory_smaller_than_the_tier_is_refused() -> None:
 
     result = whole.evaluate_batch(indices, whole.workload("coding"))
 
-    assert whole.reasons[result.reason[0]] == "the memory holds less than the tier dram_gb"
+    assert whole.spec.reasons[result.reason[0]] == "the memory holds less than the tier dram_gb"
 
 
 @pytest.mark.parametrize("piece", [64, 18_432, 262_144, 10**7])
@@ -130,7 +131,7 @@ def test_bounds_are_the_best_over_the_memories_that_are_left() -> None:
         partial[:, space.names.index(f"kv.{name}")] = 0
     partial[:, free] = -1
 
-    bounds = whole.bounds(partial, workload)
+    bounds = bounds_of(whole, partial, workload)
 
     rows = np.stack([axis.ravel() for axis in np.indices(space.sizes[free].tolist())], axis=1)
     n_finite = 0

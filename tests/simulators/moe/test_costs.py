@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import UnknownNameError
+from archgym.evaluation.capabilities import results_without
+from archgym.evaluation.simulator import default_workload
 from archgym.simulators.moe import NodePreset, Requests, Routing, node
 from archgym.simulators.moe.kernel.columns import CpuRule, Prefetch, Replacement, Scope
 from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
@@ -168,7 +170,7 @@ def test_without_arrivals_requests_come_at_once() -> None:
 def test_energies_of_the_costs_add_up_to_that_of_a_run(cpu_rule: CpuRule) -> None:
     ahead = replace(TIERS, prefetch=Prefetch.GATE, accuracy=0.6, cpu_rule=cpu_rule, chunk_kib=64)
     spread = Serving(tensor=2, data=8, spreads_experts=True)
-    costs = MoeSimulator("three-tier").costs
+    costs = MoeSimulator("three-tier").spec.costs
 
     for serving, server in ((ahead, SERVER), (spread, node("hgx-h800"))):
         found = _without("", serving, server=server)
@@ -202,7 +204,7 @@ def test_drive_costs_what_more_host_memory_saves() -> None:
         for gb in (16, 128)
     )
 
-    spared = simulator.evaluate_without("drive", small, workload).values[0]
+    spared = results_without(simulator, "drive", small, workload).values[0]
 
     enough = simulator.simulate(large, workload).values[0]
     others = [place for place, name in enumerate(NAMES) if name != "drive_gb"]
@@ -216,7 +218,7 @@ def test_standing_power_is_that_of_all_accelerators_and_the_host() -> None:
     design = simulator.space.default_indices[None, :]
 
     paid = dict(zip(NAMES, simulator.simulate(design, workload).values[0], strict=True))
-    free = simulator.evaluate_without("standing-power", design, workload).values[0]
+    free = results_without(simulator, "standing-power", design, workload).values[0]
 
     # 80 W for each of 8 accelerators, 150 W for the host; W / (tokens/s) is J a token.
     spared = 1e3 * (8 * 80.0 + 150.0) / paid["output_per_s"]
@@ -228,11 +230,11 @@ def test_standing_power_is_that_of_all_accelerators_and_the_host() -> None:
 @pytest.mark.parametrize("space", SPACE_NAMES)
 def test_every_cost_leaves_a_design_that_can_be_measured(space: str) -> None:
     simulator = MoeSimulator(space)
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(default_workload(simulator))
     design = simulator.space.default_indices[None, :]
 
-    for cost in simulator.costs:
-        result = simulator.evaluate_without(cost, design, workload)
+    for cost in simulator.spec.costs:
+        result = results_without(simulator, cost, design, workload)
 
         assert result.reason[0] == 0
         assert np.isfinite(result.values).all()
@@ -245,7 +247,7 @@ def test_a_design_that_does_not_fit_does_not_fit_without_a_cost() -> None:
     default = simulator.space.design_at(simulator.space.default_indices)
     design = simulator.space.indices_of({**default, "cache_percent": 90})[None, :]
 
-    found = simulator.evaluate_without("capacity", design, workload)
+    found = results_without(simulator, "capacity", design, workload)
 
     assert found.reason[0] == simulator.simulate(design, workload).reason[0] > 0
     assert np.isnan(found.values).all()
@@ -255,6 +257,9 @@ def test_a_cost_of_another_space_is_refused() -> None:
     simulator = MoeSimulator("edge-offload")
 
     with pytest.raises(UnknownNameError, match="exchange"):
-        simulator.evaluate_without(
-            "exchange", simulator.space.default_indices[None, :], simulator.workload("chat")
+        results_without(
+            simulator,
+            "exchange",
+            simulator.space.default_indices[None, :],
+            simulator.workload("chat"),
         )

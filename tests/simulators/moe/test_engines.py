@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.capabilities import facts_about
+from archgym.evaluation.simulator import default_workload
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, popularity, run
@@ -174,7 +176,7 @@ def test_design_needs_as_many_gpus_as_it_uses() -> None:
     assert simulator.evaluate(design, workload)["n_gpus"] == 1
     eight = simulator.space.indices_of({**design, "tensor": 8})[None, :]
     result = simulator.simulate(simulator.space.canonical(eight), workload)
-    reason = simulator.model_reasons[int(result.reason[0]) - 1]
+    reason = simulator.spec.model_reasons[int(result.reason[0]) - 1]
     assert reason == "the server has fewer accelerators than the design needs"
 
 
@@ -227,7 +229,7 @@ def test_trace_is_used_whole(tmp_path: Path) -> None:
     )
     simulator = MoeSimulator("edge-offload-table")
 
-    assert simulator.describe_workload(simulator.workload(trace))["requests"][0] == 1_200
+    assert facts_about(simulator, simulator.workload(trace))["requests"][0] == 1_200
 
 
 def test_spread_experts_need_no_placement() -> None:
@@ -489,6 +491,6 @@ def test_own_engine_whose_step_fits_no_level_is_named(tmp_path: Path) -> None:
 def test_acceptance_without_drafts_is_named(caplog: pytest.LogCaptureFixture) -> None:
     simulator = MoeSimulator("closed-loop", acceptance=0.7)
 
-    simulator.workload(simulator.default_workload)
+    simulator.workload(default_workload(simulator))
 
     assert "`acceptance` has no effect" in caplog.text

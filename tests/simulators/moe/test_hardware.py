@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
+from archgym.evaluation.simulator import default_workload
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.kernel.columns import COSTS
@@ -177,7 +178,7 @@ def test_experts_that_cannot_be_spread_evenly_are_infeasible() -> None:
 
     found = task.evaluate(task.space.indices_of(design)[None])
 
-    reason = task.simulator.reasons[int(found.reason[0, 0])]
+    reason = task.simulator.spec.reasons[int(found.reason[0, 0])]
     assert reason == "experts and copies do not divide evenly among the accelerators"
 
 
@@ -193,5 +194,5 @@ def test_default_design_takes_as_much_of_an_own_server_as_the_model_needs(tmp_pa
 
     assert small.space.default["tensor"] == 8
     assert large.space.default["tensor"] == 16
-    workload = large.workload(large.default_workload)
+    workload = large.workload(default_workload(large))
     assert large.evaluate(large.space.default, workload).infeasible is None

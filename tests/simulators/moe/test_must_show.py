@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.evaluation.capabilities import facts_about
 from archgym.simulators.moe import MoeSimulator
 
 
@@ -46,7 +47,7 @@ def test_trace_of_nine_thousand_requests_is_used_whole(tmp_path: Path) -> None:
 
     workload = simulator.workload(path)
 
-    assert simulator.describe_workload(workload)["requests"] == (9000.0, "")
+    assert facts_about(simulator, workload)["requests"] == (9000.0, "")
     design = simulator.space.design_at(simulator.space.default_indices)
     run = simulator.run(design, workload)
     assert run.counters["n_finished"] == 9000

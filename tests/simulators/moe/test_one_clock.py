@@ -9,6 +9,7 @@ import pytest
 
 import archgym as ag
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.simulator import default_workload
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.kernel.columns import CHOICES, COSTS
 from archgym.simulators.moe.simulator import Ready
@@ -249,7 +250,7 @@ def test_arrivals_that_a_closed_loop_ignores_are_told(
 def test_prefix_cache_without_ids_is_told(caplog: pytest.LogCaptureFixture) -> None:
     simulator = MoeSimulator("closed-loop", prefix_cache_gb=20)
 
-    simulator.workload(simulator.default_workload)
+    simulator.workload(default_workload(simulator))
 
     assert "`prefix_cache_gb` takes memory and finds nothing" in caplog.text
 

@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, UnknownNameError
+from archgym.evaluation.simulator import Workload, default_workload
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import Routing
 from archgym.simulators.moe.formats.routing_trace import write_routing
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import GROUPS, SPACE_NAMES
+from archgym.simulators.moe.workloads.requests import Requests
+from archgym.simulators.moe.workloads.workload import Asked
 from archgym.studies.study import Study
 
 GOLDEN = resources.files("archgym.simulators.moe").joinpath("data/golden.csv")
@@ -53,10 +57,10 @@ def test_golden_rows_cover_every_space_and_both_outcomes() -> None:
 @pytest.mark.parametrize("space", SPACE_NAMES)
 def test_groups_divide_each_space(space: str) -> None:
     simulator = MoeSimulator(space)
-    grouped = [name for members in simulator.groups.values() for name in members]
+    grouped = [name for members in simulator.spec.groups.values() for name in members]
 
     assert sorted(grouped) == sorted(simulator.space.names)
-    assert set(simulator.groups) <= set(GROUPS)
+    assert set(simulator.spec.groups) <= set(GROUPS)
 
 
 def test_table_space_has_some_twenty_thousand_designs() -> None:
@@ -292,3 +296,48 @@ def test_few_and_short_requests_are_options_of_the_task() -> None:
 def test_numbers_of_requests_and_tokens_must_be_whole(option: str, text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=f"`{option}` must be"):
         MoeSimulator(**{option: text})
+
+
+def _asked(simulator: MoeSimulator, n: int, prompt: int, output: int) -> Workload:
+    """Return requests that come at once."""
+    known: Asked = simulator.workload(default_workload(simulator)).content
+    tokens = [np.full(n, each, np.int32) for each in (prompt, output)]
+    asked = replace(known, requests=Requests(np.zeros(n, np.int64), *tokens))
+    return Workload("own", f"{n} x {prompt}+{output}", replace(asked, longest=prompt + output))
+
+
+def test_prompt_longer_than_a_step_is_split_as_engines_do() -> None:
+    simulator = MoeSimulator("expert-parallel")
+    default = dict(simulator.space.default)
+
+    run = simulator.run(default, _asked(simulator, 1, 5000, 1))
+
+    # 2,048, 2,048 and 904 tokens.
+    assert (default["max_tokens"], default["chunk_tokens"]) == (2048, 0)
+    assert run.counters["n_steps"] == 3
+
+
+def test_long_prompts_do_not_serve_one_request_at_a_time() -> None:
+    simulator = MoeSimulator("expert-parallel")
+    asked = _asked(simulator, 24, 4096, 16)
+    default = dict(simulator.space.default)
+
+    rate = [
+        simulator.evaluate({**default, "max_tokens": tokens}, asked)["output_per_s"]
+        for tokens in (2048, 8192)
+    ]
+
+    # Before it was a seventh and less.
+    assert rate[0] > 0.7 * rate[1]
+
+
+def test_engine_that_splits_no_prompt_refuses_one_that_no_step_holds() -> None:
+    simulator = MoeSimulator("expert-parallel", engine="trt-llm")
+    asked = _asked(simulator, 2, 4096, 4)
+    default = dict(simulator.space.default)
+
+    refused = simulator.evaluate({**default, "max_tokens": 2048}, asked)
+    served = simulator.evaluate({**default, "max_tokens": 8192}, asked)
+
+    assert "the engine splits none" in str(refused.infeasible)
+    assert served["output_per_s"] > 0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import UnknownNameError
+from archgym.evaluation.capabilities import results_without
 from archgym.simulators.translation import TranslationSimulator
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
 from archgym.simulators.translation.kernel.counters import COUNTERS
@@ -48,7 +49,7 @@ def evaluated(simulator: TranslationSimulator, cost: str = "", **changes: Any) -
     design = dict(space.design_at(space.default_indices)) | changes
     indices, workload = space.indices_of(design)[None, :], simulator.workload("kmer-count")
     result = (
-        simulator.evaluate_without(cost, indices, workload)
+        results_without(simulator, cost, indices, workload)
         if cost
         else simulator.simulate(indices, workload)
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError
+from archgym.evaluation.capabilities import facts_about
 from archgym.simulators.translation import TranslationSimulator
 from archgym.simulators.translation import workloads as workloads_module
 from archgym.simulators.translation.metrics import METRICS
@@ -237,7 +238,7 @@ def test_long_file_is_read_in_parts_and_counts_the_same(
     assert streamed.digest != held.digest
     values = [simulator.evaluate_batch(default, w).values for w in (held, streamed)]
     assert np.array_equal(*values)
-    assert simulator.describe_workload(streamed) == simulator.describe_workload(held)
+    assert facts_about(simulator, streamed) == facts_about(simulator, held)
 
 
 def test_first_records_are_an_option_of_the_task() -> None:

@@ -67,12 +67,14 @@ class SystolicRun:
       folds: Number of times that the array is filled.
       utilisation: Operations over the number that all units could do in that time, 0 to 1.
       words: Words that enter the array, and results or partial sums that leave it.
+      moved: The same by matrix: that which stays, and those along rows and columns.
     """
 
     cycles: int
     folds: int
     utilisation: float
     words: int
+    moved: tuple[int, int, int]
 
 
 def systolic_run(
@@ -111,9 +113,10 @@ def systolic_run(
     cycles = serial * (folds * (stream + filling + n_rows + n_columns - 2) - 1)
     # Each pair of extents is one of the three matrices: one stays, or leaves when it is done; the
     # others pass once for each fold of the extent that they lack.
-    words = along * across + along * stream * across_folds + across * stream * along_folds
+    passed = along * across, along * stream * across_folds, across * stream * along_folds
+    moved = (serial * passed[0], serial * passed[1], serial * passed[2])
     used = problem.n_operations / (n_rows * n_columns * cycles)
-    return SystolicRun(cycles, serial * folds, used, serial * words)
+    return SystolicRun(cycles, serial * folds, used, sum(moved), moved)
 
 
 def systolic_space() -> DesignSpace:

@@ -27,7 +27,7 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult
 from archgym.simulators.accelerator.kernel.energy import multiply_accumulate, registers, sram
 from archgym.simulators.accelerator.kernel.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
-from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
+from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, SystolicRun, systolic_run
 from archgym.simulators.accelerator.workloads import Network
 from archgym.spaces.parameter import Categorical, PowerOfTwo
 from archgym.spaces.space import DesignSpace
@@ -54,7 +54,17 @@ METRICS: Final = (
         "Operations over the number that all units could do in the same time.",
     ),
     MetricSpec("phases", "phases", "none", 1.0, "Times that tiles are exchanged."),
+    MetricSpec(
+        "energy_uj", "uJ", "minimise", 1e-3,
+        "Energy of units and buffers at 45 nm, without DRAM.", identifies=False,
+    ),
 )  # fmt: skip
+# By dataflow, the matrix that stays, the one along the array's rows, and that along its columns.
+_ROLES: Final = {
+    "output-stationary": (OUTPUTS, INPUTS, WEIGHTS),
+    "weight-stationary": (WEIGHTS, INPUTS, OUTPUTS),
+    "input-stationary": (INPUTS, WEIGHTS, OUTPUTS),
+}
 # chosen: an eighth above the default design, a 32 x 32 array with three buffers of 64 KiB.
 AREA_LIMIT_MM2: Final = 2.5
 _LIMITS: Final = (Limit("area_mm2", "<=", AREA_LIMIT_MM2),)
@@ -156,22 +166,14 @@ def tiles_of(problem: Problem, array: Array) -> Tiles:
     rows = bounds["P"] * bounds["Q"] * bounds["N"]
     inner = bounds["C"] * bounds["R"] * bounds["S"]
     columns = 1 if is_depthwise else bounds["M"]
-    # The matrix that stays, the one along the array's rows, and the one along its columns.
-    match array.dataflow:
-        case "output-stationary":
-            along, across, stream, held, first, second = (
-                rows, columns, inner, OUTPUTS, INPUTS, WEIGHTS,
-            )  # fmt: skip
-        case "weight-stationary":
-            along, across, stream, held, first, second = (
-                inner, columns, rows, WEIGHTS, INPUTS, OUTPUTS,
-            )  # fmt: skip
-        case "input-stationary":
-            along, across, stream, held, first, second = (
-                inner, rows, columns, INPUTS, WEIGHTS, OUTPUTS,
-            )  # fmt: skip
-        case _:
-            raise unknown_name("dataflow", array.dataflow, DATAFLOWS)
+    if array.dataflow not in _ROLES:
+        raise unknown_name("dataflow", array.dataflow, DATAFLOWS)
+    held, first, second = _ROLES[array.dataflow]
+    along, across, stream = {
+        OUTPUTS: (rows, columns, inner),
+        WEIGHTS: (inner, columns, rows),
+        INPUTS: (inner, rows, columns),
+    }[held]
     height, width = array.height, array.width
     n_i, n_j = -(-along // height), -(-across // width)
     room = [512 * kib for kib in array.kib]
@@ -269,13 +271,40 @@ def buffered_results(space: DesignSpace, indices: np.ndarray, network: Network) 
     for row, design in enumerate(map(space.design_at, indices)):
         array = Array.of(design)
         cycles = n_bytes = phases = 0
+        energy_pj = 0.0
         for layer in network.layers:
             run = systolic_run(layer.problem, array.height, array.width, array.dataflow)
             tiles = tiles_of(layer.problem, array)
             cycles += layer.count * run.cycles
             n_bytes += layer.count * tiles.n_bytes
             phases += layer.count * tiles.repeats * len(tiles.cycles)
+            energy_pj += layer.count * _energy_pj(layer.problem, array, run, tiles)
         units = array.height * array.width
         used = 100.0 * network.n_operations / (units * cycles)
-        values[row] = cycles, n_bytes, array.area_mm2, units, sum(array.kib), used, phases
+        area, kib = array.area_mm2, sum(array.kib)
+        values[row] = cycles, n_bytes, area, units, kib, used, phases, energy_pj / 1e6
     return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
+
+
+def _energy_pj(problem: Problem, array: Array, run: SystolicRun, tiles: Tiles) -> float:
+    """Return the energy of a layer: operations, their registers, and accesses of the buffers.
+
+    An operation reads and writes a unit's registers once. Words pass between buffers and array in
+    rows of a buffer; what DRAM gives and takes passes a buffer once more.
+    """
+    unit = registers(1, 2 * _OPERAND_BITS + _SUM_BITS)
+    each = multiply_accumulate(_OPERAND_BITS, _SUM_BITS).read_pj + unit.read_pj + unit.write_pj
+    found = problem.n_operations * each
+    by_tensor = dict(zip(_ROLES[array.dataflow], run.moved, strict=True))
+    for tensor, kib in zip((WEIGHTS, INPUTS, OUTPUTS), array.kib, strict=True):
+        cost = sram(kib * 1024 * 8 // _WORD_BITS, _WORD_BITS)
+        assert cost is not None, "one bank of any depth can be built"
+        bits = _SUM_BITS if tensor == OUTPUTS else _OPERAND_BITS
+        out, into = (
+            (cost.write_pj, cost.read_pj) if tensor == OUTPUTS else (cost.read_pj, cost.write_pj)
+        )
+        filled = int(tiles.reads[:, tensor].sum()) + (
+            int(tiles.writes.sum()) if tensor == OUTPUTS else 0
+        )
+        found += (by_tensor[tensor] * bits * out + tiles.repeats * filled * 8 * into) / _WORD_BITS
+    return found

@@ -43,6 +43,8 @@ class Outcome:
         under way: tensor, expert, data, pipeline.
       bubble_ns: Time in which an NPU only waited to receive.
       sent_bytes: Bytes that were sent in each dimension by all simulated NPUs.
+      busy_ns: (n_dims,), bytes over bandwidth, summed over the links of all simulated NPUs.
+      busiest_ns: (n_dims,), the same of the link with most.
       n_messages: Messages.
       n_events: Events.
       log: (n, 6) int64: time, event, NPU, and three numbers, see `state`.
@@ -54,6 +56,8 @@ class Outcome:
     exposed_ns: Ints
     bubble_ns: Ints
     sent_bytes: Ints
+    busy_ns: npt.NDArray[np.float64]
+    busiest_ns: npt.NDArray[np.float64]
     n_messages: int
     n_events: int
     log: Ints
@@ -80,7 +84,7 @@ def simulate(
     steps = None if standing is None else standing.steps
     header = _header(system, len(coordinates), steps)
     w = _words(header, graphs, coordinates, system.n_npus)
-    f = _parameters(system, speeds)
+    f = _parameters(system, speeds, header)
     header[state.HAS_SPEEDS] = speeds is not None
     header[state.MATCHES_NODES] = system.sane and graphs.is_shared
     header[state.N_LOG] = n_log
@@ -104,7 +108,7 @@ def _run(header: Ints, f: npt.NDArray[np.float64], w: Ints, log: Ints) -> Outcom
         arena[state.SIZE] = n_words
         status = run(arena, f, w, log)
         if status != state.ARENA_FULL:
-            return _outcome(arena, status == state.DEADLOCK, log)
+            return _outcome(arena, f, status == state.DEADLOCK, log)
         n_words *= 4
         # OfflineGreedy may cut a collective into more chunks than it has by itself.
         header[state.N_DECISIONS] *= 2
@@ -122,13 +126,24 @@ def _new_arena(n_words: int) -> Ints:
     return arena
 
 
-def _outcome(m: Ints, is_deadlock: bool, log: Ints) -> Outcome:
+def _outcome(m: Ints, f: npt.NDArray[np.float64], is_deadlock: bool, log: Ints) -> Outcome:
     n = int(m[state.N_SIMULATED])
     at = int(m[state.NPUS])
     npus = m[at : at + n * state.NPU_WORDS].reshape(n, state.NPU_WORDS).copy()
     exposed = npus[:, state.EXPOSED : state.EXPOSED + state.N_CAUSES]
     first = state.DIMS + state.DIM_BYTES
     dims = m[first : first + int(m[state.N_DIMS]) * state.DIM_WORDS : state.DIM_WORDS].copy()
+    times = int(m[state.LINK_TIMES])
+    links = f[times + 1 : times + 2 * int(m[state.N_LINKS]) : 2]
+    busy = np.zeros((2, len(dims)))
+    for dim in range(len(dims)):
+        at = state.DIMS + dim * state.DIM_WORDS
+        if m[at + state.DIM_SHARES] != dim:
+            continue
+        is_mesh = m[at + state.DIM_TOPOLOGY] == state.FULLY_CONNECTED
+        begin, width = int(m[at + state.DIM_LINKS]), int(m[at + state.DIM_N]) if is_mesh else 2
+        own = links[begin : begin + n * width]
+        busy[:, dim] = own.sum(), own.max()
     n_logged = min(int(m[state.N_LOGGED]), int(m[state.N_LOG]))
     return Outcome(
         deadlock=is_deadlock,
@@ -137,6 +152,8 @@ def _outcome(m: Ints, is_deadlock: bool, log: Ints) -> Outcome:
         exposed_ns=exposed,
         bubble_ns=npus[:, state.BUBBLE],
         sent_bytes=dims,
+        busy_ns=busy[0],
+        busiest_ns=busy[1],
         n_messages=int(m[state.N_MESSAGES]),
         n_events=int(m[state.N_EVENTS]),
         log=log.reshape(-1, state.LOG_WORDS)[:n_logged],
@@ -170,6 +187,7 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
     m[state.ENDPOINT_NS] = system.endpoint_ns
     m[state.GROUP_ENDPOINT_NS] = GROUP_ENDPOINT_NS
     m[state.IS_AWARE] = system.backend == "aware"
+    m[state.IS_SHARED] = system.shared
     m[state.IS_SANE] = system.sane
     # chosen: chains of a few entries, and a table that is quick to clear.
     m[state.N_HASH] = min(1 << 18, 1 << (16 * n_simulated - 1).bit_length())
@@ -180,6 +198,14 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
         m[at + state.DIM_STRIDE] = stride
         m[at + state.DIM_STEP] = stride if steps is None else steps[dim]
         m[at + state.DIM_TOPOLOGY] = TOPOLOGIES.index(system.topology[dim])
+        is_mesh = system.topology[dim] == "FullyConnected"
+        # Parts of a dimension share its links; those of a mesh lead to different NPUs.
+        own = dim if is_mesh or not system.places else system.places.index(system.places[dim])
+        m[at + state.DIM_SHARES] = own
+        m[at + state.DIM_LINKS] = m[state.DIMS + own * state.DIM_WORDS + state.DIM_LINKS]
+        if own == dim:
+            m[at + state.DIM_LINKS] = m[state.N_LINKS]
+            m[state.N_LINKS] += n_simulated * (n if is_mesh else 2)
         stride *= n
         for collective, name in enumerate(COLLECTIVES):
             code = algorithm_code(system.algorithms[name][dim])
@@ -187,10 +213,15 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
     return m
 
 
-def _parameters(system: System, speeds: Sequence[float] | None) -> npt.NDArray[np.float64]:
+def _parameters(
+    system: System, speeds: Sequence[float] | None, header: Ints
+) -> npt.NDArray[np.float64]:
     factors = [1.0] if speeds is None else list(speeds)
-    f = np.zeros(state.SPEEDS + len(factors))
-    f[state.SPEEDS :] = factors
+    header[state.LINK_TIMES] = state.SPEEDS + len(factors)
+    if header[state.N_LINKS] > _MAX_WORDS:
+        raise SimulatorError("The links of the network are too many to be simulated.")
+    f = np.zeros(state.SPEEDS + len(factors) + 2 * int(header[state.N_LINKS]))
+    f[state.SPEEDS : state.SPEEDS + len(factors)] = factors
     n = len(system.topology)
     f[state.LATENCY : state.LATENCY + n] = system.latency
     f[state.BYTES_PER_NS : state.BYTES_PER_NS + n] = system.bytes_per_ns

@@ -307,7 +307,7 @@ def _members(system: System, parallelism: Parallelism) -> tuple[dict[str, int], 
 def _number_groups(
     nodes: Ints, ranges: Ints, stage_of: Ints, slots: list[Ints]
 ) -> tuple[tuple[tuple[int, ...], ...], Ints]:
-    """Number groups from 1 as they are first needed, NPU by NPU."""
+    """Give groups numbers from 1 as they are first needed, NPU by NPU."""
     used: list[list[int]] = []
     for first, n in ranges:
         own = nodes[first : first + n]

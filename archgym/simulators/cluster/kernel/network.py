@@ -16,27 +16,81 @@ def ring_hops(distance: Any, n: Any) -> Any:
     return min(distance, n - distance)
 
 
-@helper
-def _first_dimension(m: Any, a: Any, b: Any) -> Any:
-    """Return the first dimension in which two NPUs differ, and the hops between them in it."""
-    kept_apart()
-    a = m[st.NPUS] + a * st.NPU_WORDS + st.COORDINATE
-    b = m[st.NPUS] + b * st.NPU_WORDS + st.COORDINATE
-    dim = 0
-    while dim < m[st.N_DIMS] - 1 and m[a + dim] == m[b + dim]:
-        dim += 1
-    return dim, _hops(m, dim, m[b + dim] - m[a + dim])
+@inlined
+def _place(m: Any, npu: Any, dim: Any) -> Any:
+    return m[m[st.NPUS] + npu * st.NPU_WORDS + st.COORDINATE + dim]
 
 
 @inlined
-def _hops(m: Any, dim: Any, distance: Any) -> Any:
+def _take(m: Any, f: Any, link: Any, head: Any, ns: Any) -> Any:
+    """Return when a message starts on a link, which is then busy for so long."""
+    at = m[st.LINK_TIMES] + 2 * link
+    start = head
+    if m[st.IS_SHARED]:
+        start = max(head, f[at])
+        f[at] = start + ns
+    f[at + 1] += ns
+    return start
+
+
+@helper
+def _cross(
+    m: Any,
+    f: Any,
+    source: Any,
+    target: Any,
+    dim: Any,
+    distance: Any,
+    ns: Any,
+    head: Any,
+    halves: Any,
+) -> Any:
+    """Take the links of a dimension for a message, and return when it has crossed it.
+
+    Within a dimension its head does not wait for its tail. Where an NPU stands for all along a
+    ring, its links stand for those of the others that a message passes.
+
+    Args:
+      m: Arena.
+      f: Parameters.
+      source: Sender.
+      target: Receiver, or the sender where it stands for all along the dimension.
+      dim: Dimension.
+      distance: Difference of their addresses in it.
+      ns: Time that the message takes on a link.
+      head: When it may start.
+      halves: True where half of the NPUs along a ring send each way round.
+    """
+    kept_apart()
     at = st.DIMS + dim * st.DIM_WORDS
-    topology = m[at + st.DIM_TOPOLOGY]
-    if topology == st.RING:
-        return ring_hops(distance, m[at + st.DIM_N])
+    n, step, topology = m[at + st.DIM_N], m[at + st.DIM_STEP], m[at + st.DIM_TOPOLOGY]
+    first, latency = m[at + st.DIM_LINKS], f[st.LATENCY + dim]
     if topology == st.SWITCH:
-        return 2
-    return 1
+        start = _take(m, f, first + 2 * source, head, ns)
+        start = _take(m, f, first + 2 * target + 1, start + latency, ns)
+        return start + latency + ns
+    here = _place(m, source, dim)
+    clockwise = (distance + n) % n
+    if topology == st.FULLY_CONNECTED:
+        return _take(m, f, first + source * n + (here + clockwise) % n, head, ns) + latency + ns
+    hops, way, turn = clockwise, 1, 0
+    if 2 * clockwise > n:
+        hops, way, turn = n - clockwise, n - 1, 1
+    if step == 0:
+        link = first + 2 * source + turn
+        # Half a ring away, all go clockwise.
+        if halves and 2 * hops < n:
+            start = max(
+                _take(m, f, link, head, 0.5 * hops * ns),
+                _take(m, f, first + 2 * source + 1 - turn, head, 0.5 * hops * ns),
+            )
+        else:
+            start = _take(m, f, link, head, hops * ns)
+        return start + max(hops * latency + ns, latency + hops * ns)
+    for hop in range(hops):
+        link = first + 2 * (source + ((here + hop * way) % n - here) * step) + turn
+        head = _take(m, f, link, head, ns) + latency
+    return head + ns
 
 
 @helper
@@ -64,7 +118,7 @@ def transmit(
       n_bytes: Size [bytes].
       subject: Send node, which is done on arrival, or -1; with one NPU for a whole stage, the
         chunk that the message is of.
-      dim: Dimension of the message; -1 if it is the first in which the two differ.
+      dim: Dimension of the message; -1 if it crosses all in which the two differ.
       distance: Difference of their addresses in `dim`.
     """
     kept_apart()
@@ -80,18 +134,52 @@ def transmit(
     m[message + st.MESSAGE_TAG] = tag
     m[message + st.BYTES] = n_bytes
     m[message + st.SUBJECT] = subject
-    if m[st.IS_AWARE]:
+    if m[st.IS_AWARE] and source != target:
         m[message + st.AT] = source
         advance(m, f, message)
         return
     m[message + st.AT] = target
+    halves = False
+    first, end = dim, dim + 1
     if dim < 0:
-        dim, hops = _first_dimension(m, source, target)
-    else:
-        hops = _hops(m, dim, distance)
-    m[st.DIMS + dim * st.DIM_WORDS + st.DIM_BYTES] += n_bytes
-    time = math.floor(hops * f[st.LATENCY + dim] + n_bytes / f[st.BYTES_PER_NS + dim])
-    schedule(m, m[st.NOW] + time, message)
+        first, end = dim + 1, m[st.N_DIMS]
+    elif subject >= 0:
+        halves = m[subject + st.ALGORITHM] == st.HALVING_DOUBLING
+    time = st.NONE
+    head = f[st.LATENCY] * 0.0 + m[st.NOW]
+    at = source
+    for d in range(first, end):
+        place = _place(m, source, d)
+        if dim < 0:
+            distance = _place(m, target, d) - place
+            if distance == 0:
+                continue
+        word = st.DIMS + d * st.DIM_WORDS
+        m[word + st.DIM_BYTES] += n_bytes
+        taken = n_bytes / f[st.BYTES_PER_NS + d]
+        step = m[word + st.DIM_STEP]
+        head = _cross(m, f, at, at + distance * step, d, distance, taken, head, halves)
+        at += distance * step
+        if time < 0:
+            # Without congestion, only the first dimension is paid for.
+            hops = 1
+            if m[word + st.DIM_TOPOLOGY] == st.RING:
+                hops = ring_hops(distance, m[word + st.DIM_N])
+            elif m[word + st.DIM_TOPOLOGY] == st.SWITCH:
+                hops = 2
+            time = math.floor(hops * f[st.LATENCY + d] + taken)
+    if m[st.IS_SHARED]:
+        time = math.floor(head) - m[st.NOW]
+    # A stage of one NPU sends to itself, over no link.
+    schedule(m, m[st.NOW] + max(time, 0), message)
+
+
+@inlined
+def _is_within(m: Any, at: Any, target: Any, dim: Any) -> bool:
+    """Return true if a message has further links to take in a dimension."""
+    d = st.DIMS + dim * st.DIM_WORDS
+    stride, n = m[d + st.DIM_STRIDE], m[d + st.DIM_N]
+    return bool(at >= m[st.N_TOTAL] or (at // stride) % n != (target // stride) % n)
 
 
 @helper
@@ -99,11 +187,17 @@ def _start(m: Any, f: Any, message: Any, link: Any, dim: Any, free: Any) -> None
     """Start a message on a link; `free` is the block of the event that ends it."""
     kept_apart()
     time = m[message + st.BYTES] / f[st.BYTES_PER_NS + dim]
-    schedule(m, m[st.NOW] + math.floor(f[st.LATENCY + dim] + time), message)
+    f[m[st.LINK_TIMES] + (link - m[st.LINKS]) // 2 + 1] += time
+    arrives, ends = math.floor(f[st.LATENCY + dim] + time), math.floor(time)
+    if m[st.IS_SHARED]:
+        ends = math.ceil(time)
+        if _is_within(m, m[message + st.AT], m[message + st.TARGET], dim):
+            arrives = math.floor(f[st.LATENCY + dim])
+    schedule(m, m[st.NOW] + arrives, message)
     m[free + st.WHAT] = st.LINK_FREE
     m[free + st.FREE_LINK] = link
     m[free + st.FREE_DIM] = dim
-    schedule(m, m[st.NOW] + math.floor(time), free)
+    schedule(m, m[st.NOW] + ends, free)
 
 
 @helper

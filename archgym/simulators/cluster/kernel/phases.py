@@ -144,14 +144,21 @@ def _wait(m: Any, chunk: Any, what: Any, n_bytes: Any) -> None:
 
 @inlined
 def _reduces(m: Any, f: Any, entry: Any) -> bool:
-    """Put an entry whose bytes are to be reduced on the agenda again; false without any."""
+    """Put an entry whose bytes are to be reduced on the agenda again; false without any.
+
+    Reductions of an NPU share its memory: each waits for those before it.
+    """
     n_bytes = m[entry + st.ENTRY_BYTES]
     if n_bytes < 0:
         return False
     m[entry + st.ENTRY_BYTES] = -1
     chunk = m[entry + st.ENTRY_SUBJECT]
     once = math.floor(n_bytes / f[st.MEMORY_BYTES_PER_S] * 1e9)
-    add_entry(m, _npu(m, chunk), m[chunk + st.CHUNK_NPU], m[st.NOW] + 3 * once, entry)
+    npu, end = _npu(m, chunk), m[st.NOW] + 3 * once
+    if m[st.IS_SHARED]:
+        end = max(m[st.NOW], m[npu + st.MEMORY_FREE]) + 3 * once
+        m[npu + st.MEMORY_FREE] = end
+    add_entry(m, npu, m[chunk + st.CHUNK_NPU], end, entry)
     return True
 
 

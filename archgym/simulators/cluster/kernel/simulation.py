@@ -151,13 +151,9 @@ def _prepare(m: Any, f: Any, w: Any) -> bool:
         m[st.GREEDY_LIST + dim] = dim
     m[st.LINKS] = m[st.TOP]
     if m[st.IS_AWARE]:
-        m[st.N_LINKS] = 0
-        for dim in range(n_dims):
-            at = st.DIMS + dim * st.DIM_WORDS
-            m[at + st.DIM_LINKS] = m[st.N_LINKS]
-            is_mesh = m[at + st.DIM_TOPOLOGY] == st.FULLY_CONNECTED
-            m[st.N_LINKS] += m[st.N_TOTAL] * (m[at + st.DIM_N] if is_mesh else 2)
         _take_table(m, m[st.N_LINKS] * st.LINK_WORDS, 0)
+    for i in range(m[st.LINK_TIMES], m[st.LINK_TIMES] + 2 * m[st.N_LINKS]):
+        f[i] = 0.0
     if m[st.IS_FULL]:
         return False
     m[st.N_UNFINISHED] = n

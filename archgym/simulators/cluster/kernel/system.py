@@ -67,6 +67,11 @@ class System:
       mem_gb_per_s: Memory bandwidth of an NPU [GB/s].
       peak_tflops: Peak of an NPU.
       backend: `unaware` or `aware` of congestion.
+      shared: True if messages and reductions pay for what ASTRA-sim gives away: a queue for each
+        link, all dimensions of a message's way, reductions that share memory. Without `aware`, the
+        links of NPUs that stand for others stand for theirs; with it, each link is simulated, and
+        heads of messages do not wait for their tails at a switch.
+      places: Dimension of the cluster that each one is a part of; parts share its links.
       sane: True without the quirks of ASTRA-sim that `README.md` lists, and without the deadlocks
         of stragglers.
     """
@@ -89,6 +94,8 @@ class System:
     peak_tflops: float = 312.0
     backend: str = "unaware"
     sane: bool = False
+    shared: bool = False
+    places: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.topology)

@@ -14,9 +14,8 @@ from archgym.simulators.dram.kernel.currents import PowerSpec, core_energies, co
 from archgym.simulators.dram.kernel.devices import Device
 from archgym.simulators.dram.kernel.energy import close_account, currents_table, energies
 from archgym.simulators.dram.kernel.events import clear_events
-from archgym.simulators.dram.kernel.exact import run_exact
-from archgym.simulators.dram.kernel.fast import run_fast
 from archgym.simulators.dram.kernel.latency import N_BUCKETS, join_bursts, percentiles
+from archgym.simulators.dram.kernel.run import run_design
 from archgym.simulators.dram.kernel.timing import device_table
 
 OUTPUTS: Final = (
@@ -46,8 +45,8 @@ _STATUS: Final = 0
 _N_OUTPUTS: Final = len(OUTPUTS)
 _NONE_AT_FIRST: Final = (
     "head", "tail", "open_row", "current", "place", "refresh_command", "power_command",
-    "selected_command", "issued_command", "incoming", "accepted", "issued", "last_accepted",
-    "last_released", "last_handed", "account_last_command",
+    "selected_command", "issued_command", "incoming", "accepted", "issued",
+    "last_handed", "account_last_command",
 )  # fmt: skip
 _LIMITLESS: Final = (1 << 32) - 1  # what DRAMSys makes of a buffer size of -1
 
@@ -99,7 +98,6 @@ def simulate(
     player_clock_ps: int,
     is_relative: bool,
     device: Tables,
-    is_exact: bool,
     first_burst: npt.NDArray[np.int64] | None = None,
     waits: npt.NDArray[np.int64] | None = None,
     memory: Device | None = None,
@@ -116,11 +114,10 @@ def simulate(
       player_clock_ps: The player's clock cycle [ps].
       is_relative: True if ticks count from the request before instead of the start.
       device: Tables of the memory.
-      is_exact: True if events keep the reference's order at equal times (about twice the time).
       first_burst: (n_wholes,), where each whole request begins whose bursts the entries above are:
         its latency lasts until its last burst is back. By default each burst is a whole.
       waits: (n_requests, 2), first entry whose answer each waits for and one after the last, equal
-        for none; only the exact kernel waits. By default none does.
+        for none. By default none does.
       memory: The device where its energy is counted from its commands (`core_energy`), or None.
 
     Returns:
@@ -154,7 +151,7 @@ def simulate(
     if memory is None or power is None:
         log = np.zeros(0, dtype=st.COMMAND_LOG)
         out: npt.NDArray[np.float64]
-        out = _run(job_of(controllers, mapping_index, *fixed, log), is_exact).out
+        out = run_job(job_of(controllers, mapping_index, *fixed, log)).out
         return out
     outputs = np.empty((len(controllers), _N_OUTPUTS))
     # chosen: an activation, a column command and a precharge for each burst, and refreshes.
@@ -162,7 +159,7 @@ def simulate(
     for row in range(len(controllers)):
         one = slice(row, row + 1)
         while True:
-            job = _run(job_of(controllers[one], mapping_index[one], *fixed, log), is_exact)
+            job = run_job(job_of(controllers[one], mapping_index[one], *fixed, log))
             n_logged = int(job.state[0]["n_logged"])
             if n_logged <= len(log):
                 break
@@ -223,15 +220,13 @@ def job_of(
 
 
 def blank_heap(n_requests: int) -> npt.NDArray[np.int64]:
-    """Return room for the wake-ups of the exact kernel."""
+    """Return room for the wake-ups of a run."""
     return np.zeros(32 * n_requests + 131072, dtype=np.int64)
 
 
-def _run(job: "Job", is_exact: bool) -> "Job":
-    if is_exact:
-        _simulate_exact(job, np.zeros(1, dtype=st.EVENTS), blank_heap(len(job.requests)))
-    else:
-        _simulate_fast(job)
+def run_job(job: "Job") -> "Job":
+    """Run the designs of a job, and return it with its results."""
+    _simulate(job, np.zeros(1, dtype=st.EVENTS), blank_heap(len(job.requests)))
     return job
 
 
@@ -319,28 +314,9 @@ class Job(NamedTuple):
     out: Any
 
 
-# Two entry points and not one, so that a process compiles only the fidelity that it uses.
-
-
 @entry_point(seconds=15.0)
-def _simulate_fast(job: Job) -> None:
-    """Run the designs of a job, which must be sound; Python checks it beforehand."""
-    s = job.state[0]
-    requests = pointer(job.requests)
-    latencies = pointer(job.latencies)
-    log = pointer(job.log)
-    load_trace(job)
-    for design in range(len(job.controllers)):
-        begin_design(job, design)
-        is_done = run_fast(s, job.device[0], requests, log, latencies)
-        s.n_served = s.n_requests - (1 if s.arbiter == cmd.ARBITER_SIMPLE else 0)
-        s.idle += s.last_handed - s.last_released
-        end_design(job, design, is_done)
-
-
-@entry_point(seconds=15.0)
-def _simulate_exact(job: Job, events: Any, heap: Any) -> None:
-    """Simulate as `_simulate_fast`, with every event in its order.
+def _simulate(job: Job, events: Any, heap: Any) -> None:
+    """Run the designs of a job, which must be sound; Python checks it beforehand.
 
     Args:
       job: The designs.
@@ -357,7 +333,7 @@ def _simulate_exact(job: Job, events: Any, heap: Any) -> None:
     for design in range(len(job.controllers)):
         begin_design(job, design)
         clear_events(e)
-        is_done = run_exact(s, job.device[0], requests, log, latencies, e, entries, s.n_requests)
+        is_done = run_design(s, job.device[0], requests, log, latencies, e, entries, s.n_requests)
         if e.n_in_controller == 0:
             s.idle += s.last_handed - e.idle_since
         end_design(job, design, is_done)

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, final
 
@@ -52,11 +52,6 @@ class Bursts:
     def are_split(self) -> bool:
         """True if some request is more than one burst."""
         return len(self.first_burst) < len(self)
-
-    @cached_property
-    def are_back_to_back(self) -> bool:
-        """True if a burst is due in every clock cycle, so that no cycle waits for the trace."""
-        return not self.relative and bool(np.all(np.diff(self.ticks) <= 1) and self.ticks[0] <= 1)
 
     @property
     def due_ps(self) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The controller step: request buffer, schedulers, bank machines, command multiplexer, issue.
 
-Both kernels (`exact.py`, exact in every event, and `fast.py`) drive these functions. A
+`run.py` drives these functions. A
 step is: accept a waiting request if there is space, then `step`, which lets the managers choose,
 selects one command, issues it if its time has come, and prepares what follows.
 
@@ -265,7 +265,7 @@ def has_work(s: Any, now: int) -> bool:
 
 @compiled
 def step(s: Any, d: Any, requests: Any, now: int) -> None:
-    """One run of the controller at a time, after the request at its door was looked at."""
+    """Run the controller once, after the request at its door was looked at."""
     s.policy_time = now
     changes = False
     if s.power_wants or now >= s.refresh_wake:
@@ -331,7 +331,7 @@ def select(s: Any, d: Any, now: int) -> None:
 
 @inlined
 def _is_out_of_turn(s: Any, command: int, request: int) -> bool:
-    """True if Strict holds a command back: the next column command has all others before it."""
+    """Return True if Strict holds a column command back because another request is next."""
     is_out: bool = cmd.RD <= command <= cmd.WRA and request != s.n_issued
     return is_out
 
@@ -521,7 +521,7 @@ def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: i
     turns = s.last_is_write != is_write
     s.last_is_write = is_write
 
-    if not s.incoming_is_late and can_accept(s, now):
+    if can_accept(s, now):
         accept(s, d, requests, now)
     s.n_payloads[rank] -= 1
     start_bank(s, d, requests, bank)

@@ -240,6 +240,19 @@ def core_power_note() -> str:
     return str(currents_of("lpddr4")["source"])
 
 
+def least_power_w(device: Device) -> float:
+    """Return the power of all ranks in their thriftiest state [W]; 0 if unknown."""
+    chips = device.n_devices * device.n_ranks
+    spec = core_power(device)
+    if spec is not None:
+        return chips * sum(s.voltage * min(s.current["2p"], s.current["6"]) for s in spec.supplies)
+    least = min(
+        (v for name, v in device.current.items() if name.startswith("IDD2P") or name == "IDD6"),
+        default=0.0,
+    )
+    return 1e-3 * chips * least * device.current.get("VDD", 0.0)
+
+
 @functools.cache
 def core_power(device: Device) -> PowerSpec | None:
     """Return the energy inputs of an LPDDR4 device; None for other standards."""

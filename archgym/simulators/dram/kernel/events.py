@@ -1,4 +1,4 @@
-"""Events of the exact kernel: which process runs when, and the messages between them.
+"""Events of a run: which process runs when, and the messages between them.
 
 Time stands still while rounds follow each other: whatever is woken at the present time runs in the
 next round. The order of processes within a round decides some ties. SystemC's kernel settles it by

@@ -101,7 +101,7 @@ def _start_per_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
 
 @inlined
 def _is_refresh_due(s: Any, d: Any, rank: int, now: int) -> bool:
-    """True if a refresh is wanted now; wakes the rank and catches up with missed intervals."""
+    """Return True if a refresh is wanted now; wake the rank and catch up missed intervals."""
     if now < s.refresh_next[rank]:
         return False
     if s.powers_down:

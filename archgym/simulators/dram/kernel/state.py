@@ -49,7 +49,6 @@ TRACE: Final = record(
 )
 """A request as the trace has it."""
 
-# The first 64 bytes are all that the fast kernel touches, one cache line.
 REQUEST: Final = record(
     # from the trace and its decoding
     (_I, "tick"),
@@ -60,8 +59,7 @@ REQUEST: Final = record(
     (_I, "sent"),  # by the player
     (_I, "done"),  # end of its data
     (_I, "received"),  # by the player; before, when the arbiter had the response
-    # not of this request but of the response with this place: when the player received it;
-    # in the exact kernel, the request whose response it is
+    # not of this request but of the response with this place: the request whose response it is
     (_I, "handed"),
     (np.int32, "previous"),  # neighbours in its bank's list
     (np.int32, "next"),
@@ -69,14 +67,13 @@ REQUEST: Final = record(
     (np.uint8, "outcome"),  # 0 row hit, 1 row miss, 2 row conflict
     (np.uint8, "is_reported"),  # among the counters of an epoch, where a run has epochs
     (np.uint8, "unused"),
-    (np.int32, "arbiter_order"),  # in the exact kernel
+    (np.int32, "arbiter_order"),
     # looked at in rare cases
     (_I, "address"),
-    # milestones, and orders of responses, in the exact kernel or for a recording
+    # milestones
     (_I, "admitted"),  # by the arbiter
     (_I, "accepted"),  # by the controller
     (_I, "issued"),  # column command
-    # in the exact kernel
     (_I, "due"),
     (_I, "waits", 2),
     (_I, "unused_end"),
@@ -164,15 +161,10 @@ STATE: Final = record(
     (_I, "is_aligned"),  # player and memory share one clock, and every event lies on it
     (_I, "incoming"),  # request at the controller's door
     (_I, "incoming_time"),
-    (_I, "incoming_is_late"),  # it arrives after the first round of its time
     (_I, "accepted"),  # in this run, else NONE
     (_I, "issued"),  # column command's request in this run, else NONE
     (_I, "n_accepted n_issued"),
-    (_I, "n_released"),  # responses that left the controller
-    (_I, "n_handed"),  # responses that the player received
-    (_I, "last_released last_handed"),
-    (_I, "arbiter_time"),  # when the request that the player sent last reaches the arbiter
-    (_I, "last_accepted"),
+    (_I, "last_handed"),  # when the player received a response last
     (_I, "idle"),  # time in which the controller holds no request
     (_I, "n_served"),  # responses that the controller saw acknowledged
     (_I, "n_hits_served n_misses_served n_conflicts_served n_steps_without_progress"),

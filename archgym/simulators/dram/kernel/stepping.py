@@ -1,4 +1,4 @@
-"""Runs of the exact kernel in parts: settings may change between them, and a run may be copied."""
+"""Runs in parts: settings may change between them, and a run may be copied."""
 
 from collections.abc import Mapping
 from typing import Any, Final, final
@@ -23,7 +23,7 @@ from archgym.simulators.dram.kernel.batch import (
 from archgym.simulators.dram.kernel.commands import PER_BANK, record
 from archgym.simulators.dram.kernel.controller import ROW_HIT, start_bank
 from archgym.simulators.dram.kernel.events import NEXT_COMMAND, clear_events, wake_soon
-from archgym.simulators.dram.kernel.exact import run_exact
+from archgym.simulators.dram.kernel.run import run_design
 from archgym.simulators.dram.kernel.state import COMMAND_LOG, EVENTS, MAX_BANKS, NONE
 
 COUNTERS: Final = (
@@ -87,7 +87,7 @@ def _advance(
         _switch(s, d, requests, e, controller)
     log = pointer(job.log)
     latencies = pointer(job.latencies)
-    done = run_exact(s, d, requests, log, latencies, e, entries, until)
+    done = run_design(s, d, requests, log, latencies, e, entries, until)
     _count(s, d, requests, e, epoch[0], out)
     return done
 
@@ -223,6 +223,18 @@ class Run:
         if not done:
             raise SimulatorError("The controller never ends under these settings.")
         return self.counters.copy()
+
+    @property
+    def reported(self) -> npt.NDArray[np.int64]:
+        """Places of the bursts that parts so far have counted as answered."""
+        return np.flatnonzero(self._job.requests["is_reported"])
+
+    def due_latency_ps(self, bursts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the latencies of bursts that were answered, from when they are due [ps]."""
+        found = self._job.requests[bursts]
+        is_relative = self._job.state[0]["is_relative"]
+        due = found["sent"] if is_relative else np.minimum(found["sent"], found["due"])
+        return np.asarray(found["received"] - due)
 
     def copy(self, into: "Run | None" = None) -> "Run":
         """Return an independent run that continues alike.

@@ -3,21 +3,21 @@
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.evaluation.conservation import Columns, Laws
+from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file, load_standard
 from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
-    FORMER_OBJECTIVES,
     PJ_PER_BIT,
     check_window,
     family_metrics,
@@ -34,6 +34,7 @@ from archgym.simulators.dram.ramulator.machine import (
     FAMILIES,
     Standard,
     currents_note,
+    distance,
     has_energy,
     power_of,
     speed_bins,
@@ -82,7 +83,7 @@ def require_ticks(memory: Simulator) -> None:
     Raises:
       InvalidArgumentError: It is one of DRAMSys' devices.
     """
-    if not isinstance(memory.unrestricted, RamulatorSimulator):
+    if not isinstance(unrestricted(memory), RamulatorSimulator):
         raise InvalidArgumentError(
             f"`dram.device` must be {', '.join(FAMILIES)} or one of their speed bins; got a device "
             "of DRAMSys."
@@ -119,29 +120,27 @@ class RamulatorSimulator(RowSimulator):
       device: Name of the device, or a file's path with the start of its digest.
     """
 
-    name = "dram"
-    compared = "equal to Ramulator 2.1 in every command; not compared with silicon"
-    version = 1  # the first tick decides the write mode of idle channels
-    # The model takes every event in order: there is nothing to choose.
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto",)
-    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"auto": 0.0, "fast": 0.0, "exact": 0.0}
-    costs: Mapping[str, str] = COSTS
-    relief: Mapping[str, tuple[str, ...]] = {
-        "rows": ("address_mapping", "scheduler"),
-        "activation-rate": ("address_mapping", "scheduler"),
-        "turnaround": ("scheduler",),
-    }
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
-    default_objective = "balanced"
-    default_workload = "kv-cache-gather"
-    exports: Mapping[str, str] = {
-        "ramulator": "Script for Ramulator 2.1, and the requests as its trace."
-    }
-    exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
-    model_reasons: tuple[str, ...] = (_LIVELOCK, _CAPACITY, _SCATTER)
-
-    sub_systems = FAMILY_GROUPS
+    spec = SimulatorSpec(
+        name="dram",
+        compared="equal to Ramulator 2.1 in every command; not compared with silicon",
+        # the first tick decides the write mode of idle channels
+        version=1,
+        fidelity="exact",
+        fidelity_names=("exact",),
+        accuracy_percent={"exact": 0.0},
+        costs=COSTS,
+        relief={
+            "rows": ("address_mapping", "scheduler"),
+            "activation-rate": ("address_mapping", "scheduler"),
+            "turnaround": ("scheduler",),
+        },
+        default_objective="balanced",
+        default_workload="kv-cache-gather",
+        exports={"ramulator": "Script for Ramulator 2.1, and the requests as its trace."},
+        exports_of_options={"dramsys": "device=ddr4-2400"},
+        model_reasons=(_LIVELOCK, _CAPACITY, _SCATTER),
+        groups=FAMILY_GROUPS,
+    )
 
     @declared
     def __init__(
@@ -156,7 +155,6 @@ class RamulatorSimulator(RowSimulator):
                 takes_file=True,
             ),
         ] = DEFAULT_FAMILY,
-        fidelity: str = "auto",
         requests: Annotated[
             int,
             Option(
@@ -173,30 +171,29 @@ class RamulatorSimulator(RowSimulator):
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          fidelity: `auto`; the model is exact.
           window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
-          UnknownNameError: There is no such space, device or fidelity.
+          UnknownNameError: There is no such space or device.
           FileFormatError: The file cannot be used.
           InvalidArgumentError: An option is outside its limits, or the device has no power.
         """
         self._n_requests = requests
         self.made, self.device = _load(device)
-        self.options = {**self.options, **_recorded_options(self.device)}
-        self.space = family_space(self.made)
         is_powered = has_energy(self.made)
-        self.metrics: tuple[MetricSpec, ...] = family_metrics(
-            self.made.family, currents_note(self.made) if is_powered else None
-        )
-        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
+        note = currents_note(self.made) if is_powered else None
         self._window_us, self._sink = window_us, sink_k_per_w
         check_window(window_us, is_powered, device)
-        self.objectives: Mapping[str, Objective] = {
-            name: objective
-            for name, objective in objectives(is_powered).items()
-            if name != "archgym-2023"
-        }
+        aims = {n: aim for n, aim in objectives(is_powered).items() if n != "archgym-2023"}
+        self.spec = self.spec.completed(
+            space=family_space(self.made),
+            options={**self.options, "device": self.device},
+            metrics=(
+                *family_metrics(self.made.family, note),
+                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
+            ),
+            objectives=aims,
+        )
         sizes = {o.burst_bytes for o in self.made.organisations.values()}
         if len(sizes) > 1:
             raise FileFormatError(
@@ -262,7 +259,7 @@ class RamulatorSimulator(RowSimulator):
         if self._window_us:
             peaks = self._peaks(c, opened, cost)
             found |= dict(zip((spec.name for spec in WINDOW_METRICS), peaks, strict=True))
-        return np.array([found[spec.name] for spec in self.simulated_metrics])
+        return np.array([found[spec.name] for spec in self.spec.simulated_metrics])
 
     def _peaks(self, c: Configuration, bursts: Bursts, without: str | None) -> tuple[float, float]:
         """Return power and temperature of the worst window; see `package_peaks`."""
@@ -376,6 +373,41 @@ class RamulatorSimulator(RowSimulator):
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        bursts, time_ns = bursts_of(workload.content, self.burst_bytes), column["total_time_ns"]
+        configurations = [self.configuration(self.space.design_at(row)) for row in indices]
+        burst_ns, read_ns, standby_mw = np.array([self.limits(c) for c in configurations]).T
+        n = len(bursts.requests.time_ps) - column["forwarded"] - column["coalesced"]
+        read = 1.0 - column["forwarded"] / max(1, np.count_nonzero(~bursts.is_write))
+        laws: dict[str, Any] = {
+            "time is the bytes over the peak bandwidth": (time_ns, n * burst_ns),
+            "time is that of the last request": (time_ns, bursts.requests.time_ps.max() / 1e3),
+        }
+        if not bursts.is_write.all():
+            laws["latency is the device's"] = column["mean_latency_ns"], read * read_ns
+        if has_energy(self.made):
+            least_pj = standby_mw * time_ns
+            laws["energy is standby power times time"] = column["total_energy_pj"], least_pj
+        return laws
+
+    def limits(self, c: Configuration) -> tuple[float, float, float]:
+        """Return time of a burst on all data pins, of a read [ns], and standby power [mW]."""
+        organisation, values = (
+            self.made.organisations[c.organisation],
+            self.made.bins[c.timing].values(c.organisation),
+        )
+        clock_ns = self.made.tick_ps(c.timing) * self.made.ticks_per_clock / 1e3
+        buses = c.channels * organisation.sizes.get("PseudoChannel", 1)
+        burst = values["nBL"] if "nBL" in values else values["nBL_min"]
+        read = distance(self.made.read_latency, values)
+        standby = 0.0
+        if has_energy(self.made):
+            supplies = power_of(self.made, c.organisation, c.timing).supplies
+            chips = organisation.n_devices * c.ranks * c.channels
+            standby = 1e3 * chips * sum(each.voltage * each.current["2n"] for each in supplies)
+        return burst * clock_ns / buses, read * clock_ns, standby
+
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""
         return waits_not_compared(workload.content)
@@ -423,14 +455,3 @@ def _load(device: str) -> tuple[Standard, str]:
         return with_speed_bin(*speed_bins()[device]), device
     made = load_standard(device.partition("#")[0])
     return made, cite_file(device)[1]
-
-
-def _recorded_options(device: str) -> dict[str, str]:
-    """Return the options that identify a device in a task.
-
-    Families and files keep the option `controller`, which ArchGym 0.2 recorded.
-    """
-    if device in speed_bins():
-        return {"device": device}
-    named = {} if device == DEFAULT_FAMILY else {"device": device}
-    return {"controller": CONTROLLER, **named}

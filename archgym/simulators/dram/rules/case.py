@@ -139,7 +139,7 @@ def open_case(name: str, options: Mapping[str, str]) -> DramCase:
       InvalidDesignError: A value is not one of its parameter.
       FileFormatError: The file is damaged or of another form.
     """
-    simulator = DramSimulator(device=options.get("device", DEFAULT_DEVICE), fidelity="exact")
+    simulator = DramSimulator(device=options.get("device", DEFAULT_DEVICE))
     space = simulator.space
     texts = {key: text for key, text in options.items() if key != "device"}
     check_known("option", texts, ["device", *space.names])
@@ -190,7 +190,7 @@ def _run(case: Mapping[str, Any], controllers: Any, device: "Tables") -> dict[st
     arguments = {k: v for k, v in case.items() if k not in ("sizes", "values")}
     memory = load_device(case["memory"])
     arguments |= {"controllers": controllers, "device": device, "memory": memory}
-    outputs = simulate(**arguments, is_exact=True)
+    outputs = simulate(**arguments)
     return dict(zip(OUTPUTS, outputs[0].tolist(), strict=True))
 
 

@@ -1,7 +1,7 @@
 """Traces of requests as readers return them: requests with times, and sessions of agents."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -166,8 +166,15 @@ def read_sessions(path: Path) -> SessionTrace:
     Raises:
       FileFormatError: It is not as it must be; the message names the line.
     """
-    lines = list(lines_of(path))
     reader = _Reader(path)
+    try:
+        return _sessions(reader, list(lines_of(path)))
+    except RecursionError:
+        raise FileFormatError(path, reader.line, "the JSON is nested too deeply") from None
+
+
+def _sessions(reader: "_Reader", lines: Sequence[tuple[int, str]]) -> SessionTrace:
+    path = reader.path
     try:
         first = json.loads(lines[0][1]) if lines else {}
     except ValueError:
@@ -175,7 +182,7 @@ def read_sessions(path: Path) -> SessionTrace:
     if not (isinstance(first, dict) and _is_compact(first)):
         try:
             whole_text = json.loads("\n".join(text for _, text in lines))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             what = f"a trace must be JSON; {' '.join(str(error).split())[:80]}"
             raise FileFormatError(path, getattr(error, "lineno", None), what) from None
         return SessionTrace((reader.agent(whole_text, _RECORDED),), PIECE)

@@ -60,7 +60,7 @@ def number_blocks(
     chain: Shorts,
     start: Ints,
 ) -> Any:
-    """Number the blocks of all requests by first appearance, and return how many there are.
+    """Give blocks of all requests numbers by first appearance, and return how many there are.
 
     Args:
       nodes: Nodes of the known pieces, request after request.

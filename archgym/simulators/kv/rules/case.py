@@ -12,7 +12,7 @@ from archgym.rules.language import RuleSource
 from archgym.runtime.reductions import report_loss
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.formats.trace import SessionTrace
-from archgym.simulators.kv.kernel.layout import POLICIES
+from archgym.simulators.kv.kernel.layout import OFFERED
 from archgym.simulators.kv.kernel.run import optimum, run_pool
 from archgym.simulators.kv.metrics import gap_share
 from archgym.simulators.kv.workloads import live_blocks, load, stream_blocks
@@ -76,10 +76,8 @@ class CacheCase(RuleCase):
 
     def built_in_counts(self, rule: str) -> dict[str, Any]:
         """Return the counts of a built-in policy."""
-        # The domain lists all but the one that knows the future.
-        known = [each for each in POLICIES if each != "belady"]
-        if rule not in known:
-            raise unknown_name("built-in rule", rule, known)
+        if rule not in OFFERED:
+            raise unknown_name("built-in rule", rule, OFFERED)
         found = run_pool(self.made, "sequential", self.capacity, rule)
         return {"hits": found["hit_blocks"], "evictions": found["evictions"]}
 

@@ -156,7 +156,7 @@ def layer_capacities(total: int, n_layers: int) -> npt.NDArray[np.int64]:
 def next_uses(
     blocks: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], n_blocks: int
 ) -> npt.NDArray[np.int64]:
-    """For each use, the event that uses the same block next, or `NEVER`.
+    """Return, for each use, the next event that uses the same block, or `NEVER`.
 
     Args:
       blocks: (n_uses,), the sets of all events after each other.

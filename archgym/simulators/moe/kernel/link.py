@@ -34,7 +34,7 @@ _ROUNDING_NS = 1e-6  # a shorter remainder is rounding
 def from_drive(
     costs: Array, choices: Array, state: State, counters: Array, block: int, at: float
 ) -> float:
-    """When the host has a block, which is read from the drive where it does not [ns]."""
+    """Return when the host has a block, read from the drive if it is missing [ns]."""
     capacity = choices[col.HOST_CAPACITY]
     if capacity >= state.blocks.shape[1] - 1:
         return at

@@ -37,7 +37,7 @@ def padded(choices: Array, tokens: int) -> int:
 
 @helper
 def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> float:
-    """Roofline of experts that run as one kernel, without what a kernel costs anyway [ns]."""
+    """Return the roofline time of experts that run as one kernel, without its fixed cost [ns]."""
     weights = n_experts * costs[col.EXPERT_WEIGHT_NS]
     return float(
         max(weights, n_padded * costs[col.EXPERT_TOKEN_NS]) + n_routed * costs[col.ROUTED_TOKEN_NS]

@@ -211,7 +211,7 @@ def keep_in_pool(
 
 @helper
 def share_out(choices: Array, state: State, cache: CacheState) -> None:
-    """At a step's start: gives each layer places by the experts that the step asks it for.
+    """Give each layer, as a step starts, places for the experts that the step asks it for.
 
     Source:
       He et al., *ExpertFlow*, arXiv 2410.17954: predictive locality-aware expert caching divides

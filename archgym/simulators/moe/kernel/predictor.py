@@ -125,7 +125,7 @@ def issue(
     event: int,
     at: float,
 ) -> None:
-    """At a layer's router: queues what the events up to the depth are predicted to ask for."""
+    """Queue, at a layer's router, the predicted requests of events up to the depth."""
     kind = choices[col.PREFETCH]
     if kind == _PATH:
         return
@@ -147,7 +147,7 @@ def issue(
 
 @helper
 def issue_path(costs: Array, choices: Array, state: State, cache: CacheState, at: float) -> None:
-    """At a step's start: queues the whole path through the layers."""
+    """Queue the whole path through the layers at the start of a step."""
     for event in range(choices[col.N_LAYERS] * choices[col.N_ROUNDS]):
         _predict(costs, choices, state, cache, event, event + 1, at, NEVER)
 

@@ -27,7 +27,7 @@ _LAYERS, _HIDDEN, _HEADS, _HEAD_SIZE = 32, 4096, 32, 128
 
 
 def llama_composition(n_models: int) -> MoeModel:
-    """So many fine-tuned Llama 2 7B as one mixture of a layer."""
+    """Return a number of fine-tuned Llama 2 7B as the experts of a mixture with one layer."""
     return MoeModel(
         name=f"llama-2-7b-x{n_models}",
         layers=_LAYERS,

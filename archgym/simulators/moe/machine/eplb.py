@@ -40,7 +40,7 @@ class Placement:
         return np.repeat(np.arange(self.n_gpus), n_slots // self.n_gpus)
 
     def loads(self, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Load of each accelerator, (n_layers, n_gpus), where copies share an expert's evenly.
+        """Return the load of each accelerator, (n_layers, n_gpus); copies share an expert's load.
 
         Args:
           weight: (n_layers, n_experts), load of each expert.
@@ -169,7 +169,7 @@ def place(
     n_gpus: int,
     placement: str,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Copy of each expert and the expert in each slot.
+    """Return the number of copies of each expert, and the expert in each slot.
 
     Args:
       ranking: (n_layers * n_experts,), how often each is used.

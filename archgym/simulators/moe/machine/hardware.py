@@ -167,7 +167,7 @@ def _presets() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 
 
 def gpu_names() -> tuple[str, ...]:
-    """Name of all accelerators."""
+    """Return the names of all accelerators."""
     return tuple(_presets()["gpus"])
 
 
@@ -184,7 +184,7 @@ def gpu(name: str) -> Gpu:
 
 
 def node_names() -> tuple[str, ...]:
-    """Name of all servers."""
+    """Return the names of all servers."""
     return tuple(_presets()["nodes"])
 
 
@@ -335,5 +335,5 @@ ACTIVATION_BYTES: Final = 2
 
 
 def efficiency(gpu: Gpu) -> Efficiency:
-    """Return the efficiency of an accelerator."""
+    """Return the shares of peak compute and bandwidth that an accelerator reaches."""
     return _OF_GPU.get(gpu.name, Efficiency())

@@ -60,6 +60,8 @@ MODEL_REASONS: Final = (
 
 UNEVEN: Final = "experts and copies do not divide evenly among the accelerators"
 """A further reason, of models whose experts some designs cannot spread."""
+REFUSED: Final = "a prompt is longer than max_tokens, and the engine splits none: it does not start"
+"""A further reason, of engines without chunked prefill."""
 
 
 def is_uneven(model: MoeModel, serving: Serving) -> bool:

@@ -37,7 +37,7 @@ def _presets() -> Mapping[str, Mapping[str, Any]]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Name of all presets, in the order of their families."""
+    """Return the names of all presets, in the order of their families."""
     return tuple(_presets())
 
 

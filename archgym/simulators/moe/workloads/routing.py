@@ -189,7 +189,7 @@ def _presets() -> Mapping[str, Mapping[str, Any]]:
 
 
 def routing_preset_names() -> tuple[str, ...]:
-    """Name of all presets."""
+    """Return the names of all presets."""
     return tuple(_presets())
 
 

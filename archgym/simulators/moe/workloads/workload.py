@@ -277,7 +277,7 @@ _N_MODELS: Final = 150
 
 
 def shipped_names(space: str) -> tuple[str, ...]:
-    """Name of a space's workloads, its default first."""
+    """Return the names of a space's workloads, its default first."""
     return tuple(_RECIPES[space])
 
 

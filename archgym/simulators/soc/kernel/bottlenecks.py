@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.evaluation.simulator import Bottleneck
+from archgym.evaluation.capabilities import Bottleneck
 from archgym.simulators.soc.kernel.graph import TaskGraph
 from archgym.simulators.soc.kernel.state import (
     BANK_BYTES,

@@ -279,7 +279,7 @@ def unroll_values(iterations: int, most: int | None = None) -> tuple[int, ...]:
 
     Args:
       iterations: Iterations of the loop, at least 1.
-      most: Keep at most so many, evenly spaced in the logarithm; None for all.
+      most: Largest number to keep, evenly spaced in the logarithm; None for all.
     """
     values = [1 << k for k in range(iterations.bit_length())]
     if len(values) > _MAX_UNROLLS:

@@ -130,7 +130,7 @@ class Cores:
     def finish(self) -> tuple[Ints, tuple[int, ...]] | None:
         """Return what `run_cores` does; the cores stay as they are."""
         if int(self.shared[lay.G_STATUS]) == lay.STATUS_OVERFLOW:
-            raise SimulatorError("The CPU model holds too little for so many cores.")
+            raise SimulatorError("The CPU model holds too little for this many cores.")
         return _together(
             self.states.copy(), self.shared, self.counters, self.spent[:, :3], self._traces,
             self._region,

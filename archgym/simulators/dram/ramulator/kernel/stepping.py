@@ -182,6 +182,17 @@ class Run:
             raise SimulatorError("The controllers never end under these settings.")
         return self.counters.copy()
 
+    @property
+    def reported(self) -> npt.NDArray[np.int64]:
+        """Places of the bursts that parts so far have counted as answered."""
+        return np.flatnonzero(self._reported)
+
+    def due_latency_ps(self, bursts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the latencies of bursts that were answered, from when they are due [ps]."""
+        found = self._work.requests[bursts]
+        ticks = found["depart"] - found["due"]
+        return np.asarray(ticks * self._made.tick_ps(self.configuration.timing))
+
     def copy(self, into: "Run | None" = None) -> "Run":
         """Return an independent run that continues alike; `into` is one that is used again."""
         work = branch_of(self._work, into and into._work, _CHANGING)

@@ -1,0 +1,1 @@
+"""Control of servers of MoE models."""

@@ -1,0 +1,116 @@
+"""Messages share links, and no iteration is shorter than bytes over bandwidth of a link."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.errors import SimulatorError
+from archgym.simulators.cluster import ClusterSimulator
+from archgym.simulators.cluster.kernel.engine import simulate
+from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.space import SPACE_NAMES
+from archgym.simulators.cluster.workloads import transformer
+from evidence.cluster.entries import graphs_of_entries
+from experiments.cluster_links import sample
+
+SMALL = transformer(
+    "small", 32, hidden=256, blocks=8, heads=8, sequence=128, vocabulary=1000, experts=16
+)
+# The best design of a search whose messages shared no link: 13.8 s, where bytes need 137 s.
+TOO_SHORT = {
+    **{"role_0": "dp", "role_1": "tp", "algorithm_0": "direct", "algorithm_1": "direct"},
+    **{"splits": 8, "policy": "FIFO", "active_chunks": 8, "inflight": 2, "microbatch": 16},
+    **{"sp": "on"},
+}
+
+
+def system(**changes: Any) -> System:
+    base: dict[str, Any] = {
+        "topology": ("Switch",),
+        "npus": (4,),
+        # 1 byte a nanosecond, without the quirk of 2^30 bytes.
+        "bandwidth": (1.0,),
+        "latency": (100.0,),
+        "algorithms": dict.fromkeys(COLLECTIVES, ("ring",)),
+        "sane": True,
+        "inflight": 4,
+    }
+    return System(**base | changes)
+
+
+def two_messages(made: System) -> int:
+    """Return when two messages of 1,000 bytes from NPU 0 to NPUs 1 and 2 have arrived [ns]."""
+    sends = [{"kind": "send", "deps": [], "size": 1000, "tag": tag, "dst": tag} for tag in (1, 2)]
+    receives = [
+        [{"kind": "recv", "deps": [], "size": 1000, "tag": tag, "src": 0}] for tag in (1, 2)
+    ]
+    idle = [{"kind": "comp", "deps": [], "ns": 1}]
+    graphs = graphs_of_entries(made, [sends, *receives, idle], [0, 1, 2, 3])
+    return int(simulate(made, graphs).finish_ns.max())
+
+
+@pytest.mark.parametrize(
+    ("topology", "free", "shared"),
+    [
+        # Up and down again is 200 ns. The second message waits 1,000 ns for the link up.
+        ("Switch", 1200, 2200),
+        # Each NPU has a link of its own.
+        ("FullyConnected", 1100, 1100),
+        # NPU 2 is two links away, the first of which carries both.
+        ("Ring", 1200, 2200),
+    ],
+)
+def test_two_messages_at_once_divide_a_link(topology: str, free: int, shared: int) -> None:
+    made = system(topology=(topology,))
+
+    assert two_messages(made) == free
+    assert two_messages(replace(made, shared=True)) == shared
+    assert two_messages(replace(made, shared=True, backend="aware")) == shared
+
+
+@pytest.mark.parametrize("space", ["network", "table"])
+def test_links_of_one_npu_stand_for_those_of_all(space: str) -> None:
+    found = sample(space, 12, seed=3)
+
+    error = np.abs(found[:, 0] / found[:, 1] - 1.0)
+    assert np.median(error) <= 0.02
+    assert np.quantile(error, 0.9) <= 0.05
+
+
+@pytest.mark.parametrize("fidelity", ["standard", "short", "every-link", "congestion-free"])
+@pytest.mark.parametrize("space", SPACE_NAMES)
+def test_no_link_carries_more_than_its_bandwidth(space: str, fidelity: str) -> None:
+    npus = {"parallel": {}, "cosmic-2025": {}}.get(space, {"npus": "16"})
+    if fidelity == "every-link" and not npus:
+        pytest.skip("simulating each link of 256 NPUs takes too long")
+    simulator = ClusterSimulator(space, fidelity=fidelity, **npus)
+    designs = simulator.space.canonical(simulator.space.sample(12, np.random.default_rng(5)))
+    workload = simulator.workload_of(SMALL)
+
+    result = simulator.evaluate_batch(designs, workload)
+
+    values = result.values[result.reason == 0]
+    names = [spec.name for spec in simulator.metrics]
+    uses = [place for place, name in enumerate(names) if name.startswith("use_")]
+    assert (values[:, uses] <= 100.0 * (1.0 + 1e-9)).all()
+    assert (values[:, names.index("mfu_percent")] <= 100.0).all()
+
+
+def test_time_below_bytes_over_bandwidth_is_infeasible_without_congestion() -> None:
+    free = ClusterSimulator("parallel", system="h100-512", fidelity="congestion-free")
+    usual = ClusterSimulator("parallel", system="h100-512")
+    design = dict(free.space.design_at(free.space.default_indices)) | TOO_SHORT
+    indices = free.space.canonical(free.space.indices_of(design)[None, :])
+    workload = free.workload("gpt3-175b")
+
+    result = free.evaluate_batch(indices, workload)
+
+    assert result.reason[0] > 0
+    assert np.isnan(result.values).all()
+    with pytest.raises(SimulatorError, match=r"dimension 1 .*: 994 % of it"):
+        free.run(design, workload)
+    outcome = usual.run(design, workload).outcome
+    assert outcome.busiest_ns.max() <= outcome.finish_ns.max()
+    assert outcome.finish_ns.max() > 136.7e9
