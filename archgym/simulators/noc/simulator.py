@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError, unknown_name
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.noc.bounds import completions, least_area, least_cycles
 from archgym.simulators.noc.export import booksim_files
@@ -52,34 +52,36 @@ class NocSimulator(RowSimulator):
     make by themselves, or a list of packets, which may wait for each other.
     """
 
-    name = "noc"
-    title = "Network on chip"
-    compared = (
-        "cycles, latencies and flits of channels equal BookSim 2 on all recorded rows, powers its "
-        "power model; not compared with silicon"
+    spec = SimulatorSpec(
+        name="noc",
+        title="Network on chip",
+        compared=(
+            "cycles, latencies and flits of channels equal BookSim 2 on all recorded rows, powers "
+            "its power model; not compared with silicon"
+        ),
+        version=0,
+        evaluation_s=0.05,
+        space_names=SPACE_NAMES,
+        table_space="mesh",
+        default_workload="uniform",
+        default_objective="low-latency",
+        objectives=OBJECTIVES,
+        model_reasons=_REASONS,
+        groups=GROUPS,
+        costs={
+            "routing": "cycles of routing",
+            "allocation": "a second step of allocators in each cycle",
+            "serialisation": "flits as long as packets",
+            "buffers": "buffers that hold whole packets, many times over",
+        },
+        relief={
+            "routing": ("routing_delay", "topology"),
+            "allocation": ("internal_speedup", "speculative", "input_speedup", "vc_allocator"),
+            "serialisation": ("channel_width",),
+            "buffers": ("vc_buf_size", "num_vcs"),
+        },
+        exports={"booksim": "BookSim 2: configuration, graph, list of packets."},
     )
-    version = 0
-    evaluation_s = 0.05
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    table_space = "mesh"
-    default_workload = "uniform"
-    default_objective = "low-latency"
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    model_reasons = _REASONS
-    sub_systems: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
-    costs: Mapping[str, str] = {
-        "routing": "cycles of routing",
-        "allocation": "a second step of allocators in each cycle",
-        "serialisation": "flits as long as packets",
-        "buffers": "buffers that hold whole packets, many times over",
-    }
-    relief: Mapping[str, tuple[str, ...]] = {
-        "routing": ("routing_delay", "topology"),
-        "allocation": ("internal_speedup", "speculative", "input_speedup", "vc_allocator"),
-        "serialisation": ("channel_width",),
-        "buffers": ("vc_buf_size", "num_vcs"),
-    }
-    exports: Mapping[str, str] = {"booksim": "BookSim 2: configuration, graph, list of packets."}
 
     @declared
     def __init__(
@@ -102,9 +104,9 @@ class NocSimulator(RowSimulator):
         ] = False,
     ) -> None:
         """Make the simulator of one space, load and clock."""
-        self.space = noc_space(space)
         self._load, self._clock, self._seed, self._saturation = load, clock_ghz, seed, saturation
-        self.metrics: tuple[MetricSpec, ...] = METRICS + ((SATURATION,) if saturation else ())
+        metrics = (*METRICS, SATURATION) if saturation else METRICS
+        self.spec = self.spec.completed(space=noc_space(space), metrics=metrics)
 
     @property
     def nodes(self) -> int:
@@ -197,9 +199,24 @@ class NocSimulator(RowSimulator):
         if (values[:, busiest] > 100.0).any():
             raise SimulatorError("A channel sends one flit in a cycle at most; one sent more.")
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Lawful`."""
+        traffic: Traffic = workload.content
+        least, into = np.zeros(len(indices)), np.zeros(len(indices))
+        for row, (network, bits) in enumerate(map(self.network, indices)):
+            least[row] = self._least(network, bits, traffic, traffic.packets)
+            if traffic.packets is not None:
+                flits = -(-traffic.packets.size * WIDTH_BITS // bits)
+                into[row] = np.bincount(traffic.packets.target, flits).max()
+        ns = 1.0 / self._clock
+        return {
+            "latency is that of idle routers": (column["mean_latency_ns"], least * ns),
+            "a node takes a flit in a cycle": (column["total_time_ns"], into * ns),
+        }
+
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return least latencies and areas: the shortest way through idle routers."""
-        found = super().bounds(partial, workload)
+        found = np.full((len(partial), len(self.metrics)), np.nan)
         names = [spec.name for spec in self.metrics]
         packets: Packets | None = workload.content.packets
         shapes = ("topology", "arrangement", "channel_width")
