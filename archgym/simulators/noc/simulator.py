@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, final
+from typing import Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError, unknown_name
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.noc.bounds import completions, least_area, least_cycles
 from archgym.simulators.noc.export import booksim_files
@@ -52,34 +51,36 @@ class NocSimulator(RowSimulator):
     make by themselves, or a list of packets, which may wait for each other.
     """
 
-    name = "noc"
-    title = "Network on chip"
-    compared = (
-        "cycles, latencies and flits of channels equal BookSim 2 on all recorded rows, powers its "
-        "power model; not compared with silicon"
+    spec = SimulatorSpec(
+        name="noc",
+        title="Network on chip",
+        compared=(
+            "cycles, latencies and flits of channels equal BookSim 2 on all recorded rows, "
+            "powers its power model; not compared with silicon"
+        ),
+        version=0,
+        evaluation_s=0.05,
+        space_names=SPACE_NAMES,
+        table_space="mesh",
+        default_workload="uniform",
+        default_objective="low-latency",
+        objectives=OBJECTIVES,
+        model_reasons=_REASONS,
+        groups=GROUPS,
+        costs={
+            "routing": "cycles of routing",
+            "allocation": "a second step of allocators in each cycle",
+            "serialisation": "flits as long as packets",
+            "buffers": "buffers that hold whole packets, many times over",
+        },
+        relief={
+            "routing": ("routing_delay", "topology"),
+            "allocation": ("internal_speedup", "speculative", "input_speedup", "vc_allocator"),
+            "serialisation": ("channel_width",),
+            "buffers": ("vc_buf_size", "num_vcs"),
+        },
+        exports={"booksim": "BookSim 2: configuration, graph, list of packets."},
     )
-    version = 0
-    evaluation_s = 0.05
-    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    table_space = "mesh"
-    default_workload = "uniform"
-    default_objective = "low-latency"
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    model_reasons = _REASONS
-    sub_systems: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
-    costs: Mapping[str, str] = {
-        "routing": "cycles of routing",
-        "allocation": "a second step of allocators in each cycle",
-        "serialisation": "flits as long as packets",
-        "buffers": "buffers that hold whole packets, many times over",
-    }
-    relief: Mapping[str, tuple[str, ...]] = {
-        "routing": ("routing_delay", "topology"),
-        "allocation": ("internal_speedup", "speculative", "input_speedup", "vc_allocator"),
-        "serialisation": ("channel_width",),
-        "buffers": ("vc_buf_size", "num_vcs"),
-    }
-    exports: Mapping[str, str] = {"booksim": "BookSim 2: configuration, graph, list of packets."}
 
     @declared
     def __init__(
@@ -102,9 +103,9 @@ class NocSimulator(RowSimulator):
         ] = False,
     ) -> None:
         """Make the simulator of one space, load and clock."""
-        self.space = noc_space(space)
         self._load, self._clock, self._seed, self._saturation = load, clock_ghz, seed, saturation
-        self.metrics: tuple[MetricSpec, ...] = METRICS + ((SATURATION,) if saturation else ())
+        more = (SATURATION,) if saturation else ()
+        self.spec = self.spec.completed(space=noc_space(space), metrics=(*METRICS, *more))
 
     @property
     def nodes(self) -> int:
@@ -193,14 +194,14 @@ class NocSimulator(RowSimulator):
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse links that send more than a flit in a cycle."""
-        busiest = [spec.name for spec in self.metrics].index("busiest_channel_percent")
+        busiest = [spec.name for spec in self.spec.metrics].index("busiest_channel_percent")
         if (values[:, busiest] > 100.0).any():
             raise SimulatorError("A channel sends one flit in a cycle at most; one sent more.")
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return least latencies and areas: the shortest way through idle routers."""
-        found = super().bounds(partial, workload)
-        names = [spec.name for spec in self.metrics]
+        found = np.full((len(partial), len(self.spec.metrics)), np.nan)
+        names = [spec.name for spec in self.spec.metrics]
         packets: Packets | None = workload.content.packets
         shapes = ("topology", "arrangement", "channel_width")
         for row, chosen in enumerate(np.asarray(partial)):
