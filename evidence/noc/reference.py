@@ -158,7 +158,8 @@ def packets_of(row: Mapping[str, Any], nodes: int, folder: Path) -> Packets:
     if "trace" in row:
         text = read_text(folder / "traces" / f"{Path(row['trace']).name}.csv.gz")
         table = list(csv.reader(io.StringIO(text)))[1:]
-        return Packets.of(*np.array(table, dtype=np.int64).T[:4], int(reads))
+        time, source, target, size = np.array(table, dtype=np.int64).T[:4]
+        return Packets.of(time, source, target, size, int(reads))
     traffic = row["traffic"]
     return formula(
         traffic["pattern"], nodes, traffic["rate"], traffic["cycles"], tuple(traffic["sizes"]),

@@ -252,9 +252,9 @@ class NocSimulator(RowSimulator):
             return float(cycles.mean())
         node = np.arange(self.nodes)
         fixed = targets(traffic.pattern, self.nodes, network.node_radix, network.n)
-        size = min(self.load_of(traffic, bits).packet_size)
+        shortest = int(np.min(self.load_of(traffic, bits).packet_size))
         to = fixed if len(fixed) else node
-        return float(least_cycles(network, Packets.of(0 * node, node, to, size)).min())
+        return float(least_cycles(network, Packets.of(0 * node, node, to, shortest)).min())
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise traffic."""

@@ -90,8 +90,15 @@ _FIELDS: Final = (
     " credit_targets credit_counts sent_at arrived_at came integers fractions totals sizes offsets"
     " targets pairs"
 )
-State: Any = namedtuple("State", _FIELDS)
-Matching: Any = namedtuple(  # type: ignore[misc]  # a table of names
+
+
+def _names(title: str, fields: str) -> Any:
+    """Return a named tuple, whose type a checker need not know."""
+    return namedtuple(title, fields)
+
+
+State: Any = _names("State", _FIELDS)
+Matching: Any = _names(
     "Matching",
     "kind iterations is_matrix requests ins outs in_list out_list counts diagonals in_times"
     " out_times in_scale out_scale scratch",
