@@ -158,6 +158,38 @@ MODELS: Final[Mapping[str, Model]] = {
             ("Buses", "Memories", "reads, writes"),
         ),
     ),
+    "noc": Model(
+        "Nodes send packets, which routers move flit by flit where buffers have room",
+        (
+            (
+                Box("Nodes", "a load, or a list of packets: the workload"),
+                Box(
+                    "Topology",
+                    "routers, channels and routing",
+                    ("topology", "mesh_routing", "cmesh_routing", "channel_width"),
+                ),
+            ),
+            (
+                Box(
+                    "Input buffers",
+                    "virtual channels",
+                    ("num_vcs", "vc_buf_size", "wait_for_tail_credit"),
+                ),
+                Box(
+                    "Allocators",
+                    "channels and crossbar",
+                    ("vc_allocator", "sw_allocator", "routing_delay", "speculative"),
+                ),
+                Box("Crossbar", "flits to outputs", ("*_speedup",)),
+            ),
+        ),
+        (
+            ("Nodes", "Topology", "packets"),
+            ("Topology", "Input buffers", ""),
+            ("Input buffers", "Allocators", "requests"),
+            ("Allocators", "Crossbar", "grants"),
+        ),
+    ),
     "cluster": Model(
         "A training iteration becomes graphs of computing and collectives on a network of NPUs",
         (

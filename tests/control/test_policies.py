@@ -436,7 +436,7 @@ def test_network_whose_preferences_overflow_is_refused_in_one_line() -> None:
     layers = [(np.full((24, 6), 1e308), np.zeros(6)), (np.full((6, 6), 1e308), np.zeros(6))]
     network = Network("dram-locality", layers, "relu")
 
-    with pytest.raises(InvalidArgumentError, match="'network' must have smaller weights"):
+    with pytest.raises(InvalidArgumentError, match="'network' must have finite outputs"):
         network.preferences(np.ones((1, 24)))
 
 

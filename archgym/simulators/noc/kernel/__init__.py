@@ -1,0 +1,1 @@
+"""Compiled model of routers, channels and nodes, cycle by cycle."""
