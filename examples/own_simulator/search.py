@@ -9,6 +9,7 @@ import archgym as ag
 from archgym.evaluation.external import Infeasible
 
 PROGRAM = Path(__file__).with_name("cache_program.py")
+TERMS = (ag.Term("latency_ns", "minimise", 2.0), ag.Term("area_mm2", "minimise", 1.0))
 
 
 class CacheSimulator(ag.ExternalSimulator):
@@ -30,12 +31,7 @@ class CacheSimulator(ag.ExternalSimulator):
             ag.MetricSpec("area_mm2", "mm2", "minimise", 0.001, "Silicon area."),
         ),
         model_reasons=("The cache has fewer than eight sets.",),
-        objectives={
-            "balanced": ag.Objective(
-                "balanced",
-                (ag.Term("latency_ns", "minimise", 2.0), ag.Term("area_mm2", "minimise", 1.0)),
-            )
-        },
+        objectives={"balanced": ag.Objective("balanced", TERMS)},
         default_objective="balanced",
     )
     workloads: Mapping[str, str] = {"dense": "--stride=8", "sparse": "--stride=64"}

@@ -163,7 +163,8 @@ def test_joint_proxy_predicts_on_a_workload_that_it_has_not_seen(
     proxy, toy = ProxySimulator(tmp_path / "p.npz"), ToySimulator()
     monkeypatch.setattr(proxy, "simulator", lambda: toy)
     monkeypatch.setattr(toy, "workload", lambda name: Workload(str(name), "f" * 64, None))
-    monkeypatch.setattr(toy, "describe_workload", lambda workload: {"load": (9.0, "1")})
+    load = {"load": (9.0, "1")}
+    monkeypatch.setattr(toy, "describe_workload", lambda workload: load, raising=False)
 
     with caplog.at_level(logging.WARNING):
         unseen = proxy.workload("heaviest")
