@@ -310,7 +310,7 @@ def test_straggler_with_experts_ends_in_no_deadlock_without_quirks(
     times = []
     for quirks, straggler in (("", "1.2"), ("off", ""), ("off", "1.2")):
         simulator = ClusterSimulator(
-            "parallel", str(path), fidelity, straggler=straggler, quirks=quirks
+            "parallel", str(path), fidelity=fidelity, straggler=straggler, quirks=quirks
         )
         design = dict(simulator.space.design_at(simulator.space.default_indices))
         indices = simulator.space.indices_of(design | {"role_0": "ep"} | changes)[None, :]
