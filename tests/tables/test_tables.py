@@ -473,7 +473,7 @@ def test_table_of_a_held_space_is_searched_as_its_simulator_is(tmp_path: Path) -
     table = Task.make("accelerator", stand_in=tmp_path / "held.parquet", **choices).simulator
 
     # The stated time decides what an agent does between designs.
-    assert table.evaluation_s == held.simulator.spec.evaluation_s == 1e-4
+    assert table.spec.evaluation_s == held.simulator.spec.evaluation_s == 1e-4
 
 
 def test_table_of_a_held_space_refuses_measurements_at_once(
