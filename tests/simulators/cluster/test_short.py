@@ -85,6 +85,7 @@ def test_no_npu_ends_before_it_has_computed(monkeypatch: pytest.MonkeyPatch) -> 
             whole.outcome,
             finish_ns=whole.outcome.finish_ns * 0 + 100 - n,
             compute_ns=whole.outcome.compute_ns * 0 + 50 + n,
+            busiest_ns=whole.outcome.busiest_ns * 0,
         )
         return replace(whole, outcome=outcome)
 

@@ -294,9 +294,11 @@ def test_unknown_names_are_refused() -> None:
         ClusterSimulator("default", quirks="on")
 
 
+# Where links are shared, messages of a slow NPU also come in another order, which costs a little.
+@pytest.mark.parametrize(("fidelity", "most"), [("congestion-free", 1.2), ("standard", 1.21)])
 @pytest.mark.parametrize("changes", [{"inflight": 4}, {"intra": "SmallestFirst", "exchanges": 4}])
 def test_straggler_with_experts_ends_in_no_deadlock_without_quirks(
-    tmp_path: Path, changes: dict[str, Any]
+    tmp_path: Path, changes: dict[str, Any], fidelity: str, most: float
 ) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text(
@@ -307,7 +309,9 @@ def test_straggler_with_experts_ends_in_no_deadlock_without_quirks(
     )
     times = []
     for quirks, straggler in (("", "1.2"), ("off", ""), ("off", "1.2")):
-        simulator = ClusterSimulator("parallel", str(path), straggler=straggler, quirks=quirks)
+        simulator = ClusterSimulator(
+            "parallel", str(path), fidelity=fidelity, straggler=straggler, quirks=quirks
+        )
         design = dict(simulator.space.design_at(simulator.space.default_indices))
         indices = simulator.space.indices_of(design | {"role_0": "ep"} | changes)[None, :]
         found = simulator.evaluate_batch(indices, simulator.workload("mixtral-8x7b"))
@@ -315,7 +319,7 @@ def test_straggler_with_experts_ends_in_no_deadlock_without_quirks(
 
     assert times[0][0] == 1  # a deadlock
     assert times[1][0] == times[2][0] == 0
-    assert 1.1 * times[1][1] < times[2][1] < 1.2 * times[1][1]
+    assert 1.1 * times[1][1] < times[2][1] < most * times[1][1]
 
 
 def test_run_with_a_straggler_simulates_all() -> None:
