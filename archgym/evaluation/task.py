@@ -261,7 +261,7 @@ class Task:
 
     @property
     def id(self) -> str:
-        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``.
+        """A name that people read, such as ``dram/default/cloud-1/low-latency-v1``.
 
         The version is the simulator's.
         """

@@ -82,7 +82,7 @@ class TaskChoices:
 
     Attributes:
       simulator: Registered name, instance, or id of a task such as
-        ``dram/default/cloud-1/low-latency-v0``, which the other choices override.
+        ``dram/default/cloud-1/low-latency-v1``, which the other choices override.
       space: Name of one of the simulator's spaces.
       workload: Name or path, several, or several with weights.
       objective: Name, objective, or text such as ``target:total_time_ns<=90000``.

@@ -315,7 +315,7 @@ def test_option_of_no_part_suggests_one() -> None:
     [
         ("cpu+dram", 0, {"cpu": 1, "dram": 1}),
         ("accelerator+dram", 0, {"accelerator": 1, "dram": 1}),
-        ("accelerator+cluster", 0, {"accelerator": 1, "cluster": 0}),
+        ("accelerator+cluster", 1, {"accelerator": 1, "cluster": 1}),
         ("kv+dram", 0, {"kv": 0, "dram": 1}),
     ],
 )

@@ -288,7 +288,7 @@ def test_task_of_a_file_and_of_another_fidelity_has_a_name_of_its_own(tmp_path: 
     own = Task.make("dram", workload=tmp_path / "cloud-1.stl")
     as_farsi = Task.make("soc", fidelity="farsi")
 
-    assert shipped.id == "dram/default/cloud-1/balanced-v0"
+    assert shipped.id == "dram/default/cloud-1/balanced-v1"
     assert own.id.startswith("dram/default/cloud-1@")
     assert as_farsi.id.startswith("soc[fidelity=farsi]/default/")
 
@@ -398,10 +398,10 @@ def test_file_that_changed_since_a_task_was_named_is_refused(tmp_path: Path) -> 
     path.write_text("0: read 0x40\n")
     with pytest.raises(InvalidArgumentError, match="must be the file as it was"):
         Task.make(named, path)
-    assert Task.make(named, "bursty-rw").id == "dram/default/bursty-rw/balanced-v0"
+    assert Task.make(named, "bursty-rw").id == "dram/default/bursty-rw/balanced-v1"
 
 
 def test_metrics_replace_the_objective_of_an_id() -> None:
-    task = Task.make("dram/default/stream/low-latency-v0", minimise="power_mw")
+    task = Task.make("dram/default/stream/low-latency-v1", minimise="power_mw")
 
     assert [term.metric for term in task.objective.terms] == ["power_mw"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SimulatorArgument = Annotated[
     str,
     typer.Argument(
-        help="Simulator, or a complete task such as dram/default/cloud-1/least-time-v0.",
+        help="Simulator, or a complete task such as dram/default/cloud-1/least-time-v1.",
         autocompletion=complete_simulator,
         metavar="SIMULATOR|TASK",
     ),

@@ -62,7 +62,7 @@ class AcceleratorClusterSimulator(Composition):
             "cycles of the arrays equal SCALE-Sim, the cluster equals ASTRA-sim 2 at the "
             "same rates; not compared with silicon"
         ),
-        version=0,
+        version=1,
         evaluation_s=0.03,
         bounded_by=(
             "accelerator.array_height",

@@ -205,7 +205,7 @@ def test_task_of_each_objective_rewards(objective: str, version: str) -> None:
 def test_task_of_another_device_says_so() -> None:
     task = Task.make("dram", "stream", device="hbm2")
 
-    assert task.id == "dram[device=hbm2]/default/stream/balanced-v0"
+    assert task.id == "dram[device=hbm2]/default/stream/balanced-v1"
     assert Task.from_json(task.to_json()).digest == task.digest
 
 
