@@ -71,6 +71,7 @@ class _PlainMembers:
     default_workload: str
     groups: Mapping[str, tuple[str, ...]]
     workloads: tuple[WorkloadFacts, ...]
+    is_measured: bool = False
 
 
 @final
@@ -120,6 +121,7 @@ class Declaration(_PlainMembers):
                 )
                 for source, workload in workloads.items()
             ),
+            is_measured=simulator.spec.is_measured,
         )
 
     @property
@@ -166,6 +168,7 @@ class Declaration(_PlainMembers):
             "default_workload": self.default_workload,
             "groups": {name: list(members) for name, members in self.groups.items()},
             "workloads": [workload.to_json() for workload in self.workloads],
+            **({"is_measured": True} if self.is_measured else {}),
         }
 
     @classmethod

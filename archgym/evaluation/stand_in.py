@@ -85,6 +85,7 @@ class StandIn(Simulator):
             "fidelity_names": (declaration.default_fidelity,),
             "options": {**declaration.options, **(options or {})},
             "groups": declaration.groups,
+            "is_measured": declaration.is_measured,
         }
         self.spec = SimulatorSpec(**(members | changes))
 

@@ -268,7 +268,7 @@ def test_search_that_was_killed_continues_with_the_same_call(
         assert ours.records.indices[ours.is_evaluation].tolist() == (
             theirs.records.indices[theirs.is_evaluation].tolist()
         )
-    assert found.costs.tolist() == whole.spec.costs.tolist()
+    assert found.costs.tolist() == whole.costs.tolist()
 
 
 def test_stopped_search_with_other_choices_is_refused(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def compare(
         list[int] | None,
         typer.Option(
             "--horizon",
-            help="Work that look-ahead sees, such as instructions or requests; repeat for more "
+            help="Work that look-ahead sees (instructions, requests); repeat for more "
             "(default: that of about 1, 2 and 4 default epochs).",
         ),
     ] = None,
@@ -101,7 +101,7 @@ def compare(
         typer.Option(
             "--cost",
             help="Cost to minimise instead of the task's: one that `archgym control tasks` lists, "
-            "such as p99_latency_ns, or a sum such as energy_pj+2*latency_from_due_ns.",
+            "such as p99_latency_ns, or a sum: energy_pj+2*latency_from_due_ns.",
         ),
     ] = "",
     json: JsonOption = False,

@@ -163,7 +163,6 @@ def _write_overview(names: Mapping[str, Any]) -> None:
     for kind in dict.fromkeys(agent["kind"] for agent in names["agents"]):
         own = [agent["name"] for agent in names["agents"] if agent["kind"] == kind]
         prose(f"{kind}: {', '.join(own)}", indent="  ")
-    say()
     say("Names of one simulator: archgym list --simulator NAME")
     say("Names of one kind:      archgym list workloads (or agents, objectives, …)")
 

@@ -46,7 +46,7 @@ _SHORT_BITS, _LONG_BITS = 128, 640
 
 @final
 class NocSimulator(RowSimulator):
-    """A network on chip: input-queued routers with virtual channels, flit by flit.
+    """Networks on chip, flit by flit, of routers with virtual channels.
 
     A design is topology, routing, channels, buffers and allocators. A workload is a load that nodes
     make by themselves, or a list of packets, which may wait for each other.
