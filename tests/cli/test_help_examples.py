@@ -40,6 +40,7 @@ ELSEWHERE = {
     "--trace",
     "--capacity",
     "--size",
+    "--cost",
 }
 
 

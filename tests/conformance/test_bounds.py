@@ -29,6 +29,7 @@ _CASES: dict[str, list[tuple[str, str, dict[str, str]]]] = {
         ("dvfs", "sort", {"instructions": "2000"}),
     ],
     "cpu+dram": [("default", "sort", {"cpu.instructions": "2000"})],
+    "noc": [("mesh", "uniform", {}), ("mesh", "transpose", {})],
     "soc": [("table", "", {})],
 }
 _N = 24
