@@ -44,10 +44,11 @@ class Tally:
     violations: list[str] = field(default_factory=list)
 
 
-def draw(name: str, n: int, seed: int = 0) -> Tally:
+def draw(name: str, n: int, seed: int = 0, left_out: Sequence[str] = ()) -> Tally:
     """Evaluate designs of random spaces, fidelities, options and workloads of a simulator."""
     rng, tally = np.random.default_rng(seed), Tally()
     kind = simulator_class(name)
+    fidelities = [each for each in kind.spec.fidelity_names if each not in left_out]
     while tally.n_designs < n:
         options: dict[str, Any] = {}
         declared = [option for option in declared_options(kind) if option.samples]
@@ -55,7 +56,7 @@ def draw(name: str, n: int, seed: int = 0) -> Tally:
             options[option.name] = str(rng.choice(option.samples))
         space, fidelity = (
             str(rng.choice(kind.spec.space_names)),
-            str(rng.choice(kind.spec.fidelity_names)),
+            str(rng.choice(fidelities)),
         )
         try:
             simulator = make_simulator(kind, space, fidelity, options)
@@ -92,7 +93,8 @@ def _count(tally: Tally, simulator: Simulator, designs: np.ndarray, workload: Wo
 @pytest.mark.slow
 @pytest.mark.parametrize("name", simulator_names())
 def test_no_result_is_beyond_what_conservation_allows(name: str) -> None:
-    tally = draw(name, _QUICK_N)
+    # It takes seconds a design; the program above draws it, too.
+    tally = draw(name, _QUICK_N, left_out=["every-link"])
 
     assert tally.violations == []
     assert len(tally.least) >= 2

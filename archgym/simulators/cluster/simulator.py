@@ -16,6 +16,7 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.cluster.costs import costs_of, relieved
@@ -390,6 +391,16 @@ class ClusterSimulator(RowSimulator):
         uses = (spec.name for spec in METRICS if spec.name.startswith("use_"))
         for name in ("mfu_percent", "bubble_percent", *uses):
             require(f"{name} is at most 100", column[name], np.minimum(column[name], 100.0))
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Lawful`."""
+        time = column["time_ms"]
+        uses = [column[spec.name] for spec in METRICS if spec.name.startswith("use_")]
+        return {
+            "time is that of bytes on links": (time, time * np.max(uses, axis=0) / 100.0),
+            "time is operations over peak": (time, time * column["mfu_percent"] / 100.0),
+            "time is the computing of an NPU": (time, column["compute_ms"]),
+        }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the cluster of a design as inputs of ASTRA-sim.
