@@ -3,7 +3,7 @@
     python experiments/bench_release.py write    # before the release, once
     python experiments/bench_release.py check    # names every task that has changed since
 
-The file is archgym/bench/data/archbench-2026.1.json. After the release it is not written again:
+The file is archgym/bench/data/archbench-2026.2.json. After the release it is not written again:
 a task that is found to be wrong gets an entry in `errata`, with its date and the reason.
 """
 

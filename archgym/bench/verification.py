@@ -29,7 +29,7 @@ from archgym.sweep.plan import PROGRAM, Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
-RELEASE: Final = "archbench-2026.1"
+RELEASE: Final = "archbench-2026.2"
 """Latest release: digests of tasks that results can be compared over.
 
 `python experiments/bench_release.py` freezes the tasks as they are. A release is never changed

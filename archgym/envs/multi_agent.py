@@ -168,7 +168,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
 
     def __init__(
         self,
-        task: Task | str = "archgym/Dram-v0",
+        task: Task | str = "archgym/Dram-v1",
         groups: str | Mapping[str, Sequence[str]] = "parameter",
         *,
         observes: str = "all",
@@ -380,7 +380,7 @@ def _of(agent: str, parts: Mapping[str, T]) -> T:
     return parts[agent]
 
 
-def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: Any) -> Any:
+def parallel(task: Task | str = "archgym/Dram-v1", *arguments: Any, **choices: Any) -> Any:
     """Return the PettingZoo environment of a task, by the name that PettingZoo's packages use.
 
     Args:

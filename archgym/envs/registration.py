@@ -23,7 +23,7 @@ def environment_id(simulator: str, version: int) -> str:
     """Return id of a simulator's environment.
 
     >>> environment_id("dram", 0)
-    'archgym/Dram-v0'
+    'archgym/Dram-v1'
     >>> environment_id("moe_serving", 2)
     'archgym/MoeServing-v2'
     >>> environment_id("cpu+dram", 0)

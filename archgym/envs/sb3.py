@@ -58,7 +58,7 @@ class Sb3VecEnv(VecEnv):
 
     def __init__(
         self,
-        environment: Task | ControlTask | str = "archgym/Dram-v0",
+        environment: Task | ControlTask | str = "archgym/Dram-v1",
         /,
         n_envs: int = 8,
         *,

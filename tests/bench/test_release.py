@@ -35,10 +35,10 @@ def test_other_tasks_are_refused() -> None:
     fault = Erratum(label, "2026-12-24", "Its limit cannot be met.")
 
     assert own.problem(label, digest) is None
-    assert "not of archbench-2026.1" in str(own.problem("no-such-task", digest))
-    assert "not that of archbench-2026.1" in str(own.problem(label, "0" * 64))
+    assert "not of archbench-2026.2" in str(own.problem("no-such-task", digest))
+    assert "not that of archbench-2026.2" in str(own.problem(label, "0" * 64))
     withdrawn = dataclasses.replace(own, errata=(fault,))
-    assert "withdrawn from archbench-2026.1: Its limit" in str(withdrawn.problem(label, digest))
+    assert "withdrawn from archbench-2026.2: Its limit" in str(withdrawn.problem(label, digest))
 
 
 def test_verification_refuses_a_task_that_changed_since_the_release(
@@ -56,4 +56,4 @@ def test_verification_refuses_a_task_that_changed_since_the_release(
 
     found = verify_bench(tmp_path / "study")
     assert [refusal.kind for refusal in found.refusals] == ["plan"]
-    assert json.loads(json.dumps(found.to_json()))["release"] == "archbench-2026.1"
+    assert json.loads(json.dumps(found.to_json()))["release"] == "archbench-2026.2"

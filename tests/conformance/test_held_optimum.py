@@ -82,6 +82,7 @@ FREE: dict[str, dict[str, Any]] = {
         "minimise": "power_w",
         "values": {},
     },
+    "noc": {"workload": "transpose", "space": "mesh", "values": {}},
     "translation": {
         "workload": "sort",
         "space": "tabulated",

@@ -57,7 +57,7 @@ def test_agent_asks_only_for_designs_that_keep_to_what_is_held(
 
 def test_environment_of_a_simulator_takes_held_parameters() -> None:
     env = gymnasium.make(
-        "archgym/Dram-v0", workload="stream", fixed={"page_policy": "Closed"}, log=None
+        "archgym/Dram-v1", workload="stream", fixed={"page_policy": "Closed"}, log=None
     )
     env.reset(seed=0)
     _, _, _, _, info = env.step(env.action_space.sample())
@@ -70,7 +70,7 @@ def test_environment_of_a_simulator_takes_held_parameters() -> None:
 def test_vector_environments_take_held_parameters(mode: str) -> None:
     held = {"fixed": {"page_policy": "Closed"}, "values": {"request_buffer_size": "1..4"}}
     env = gymnasium.make_vec(
-        "archgym/Dram-v0", num_envs=2, vectorization_mode=mode, workload="stream",
+        "archgym/Dram-v1", num_envs=2, vectorization_mode=mode, workload="stream",
         requests="20", **held,
     )  # fmt: skip
 

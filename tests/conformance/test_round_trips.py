@@ -59,6 +59,7 @@ def leave_models_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Simulator, "_simulated", in_place_of_models)
     for name in SIMULATORS:
         monkeypatch.setattr(simulator_class(name), "check", lambda *_: None, raising=False)
+        monkeypatch.setattr(simulator_class(name), "laws", lambda *_: {}, raising=False)
 
 
 def own_file(simulator: str, folder: Path) -> Path | None:

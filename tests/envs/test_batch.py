@@ -117,7 +117,7 @@ def test_rows_that_end_start_again_in_the_same_step() -> None:
 def test_single_environments_that_share_a_log_are_told_how_to(tmp_path: Path) -> None:
     with pytest.raises(StudyLockedError, match="vector_entry_point"):
         gymnasium.make_vec(
-            "archgym/Dram-v0", 2, vectorization_mode="sync", log=str(tmp_path / "log")
+            "archgym/Dram-v1", 2, vectorization_mode="sync", log=str(tmp_path / "log")
         )
 
 

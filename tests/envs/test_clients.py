@@ -21,14 +21,14 @@ KINDS = [(f, a) for f in ("whole", "sequential") for a in ("multidiscrete", "box
 @pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
 def test_unknown_argument_is_the_type_error_that_torchrl_looks_for(make: Any) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'") as error:
-        make("archgym/Dram-v0", frameskip=1)
+        make("archgym/Dram-v1", frameskip=1)
 
     assert isinstance(error.value, UnknownNameError)
 
 
 def test_unknown_argument_suggests_the_nearest_one() -> None:
     with pytest.raises(TypeError, match="'workload'"):
-        gymnasium.make("archgym/Dram-v0", workloads="cloud-1")
+        gymnasium.make("archgym/Dram-v1", workloads="cloud-1")
 
 
 def test_design_can_be_rebuilt_from_keywords() -> None:
@@ -75,7 +75,7 @@ def test_next_step_autoreset_equals_gymnasiums_own(formulation: str, actions: st
 @pytest.mark.parametrize("wrapper", [FlattenObservation, NormalizeObservation])
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, "NextStep"])
 def test_vector_wrappers_work_with_next_step_autoreset(wrapper: Any, mode: Any) -> None:
-    made = gymnasium.make_vec("archgym/Dram-v0", 3, autoreset_mode=mode)
+    made = gymnasium.make_vec("archgym/Dram-v1", 3, autoreset_mode=mode)
 
     envs = wrapper(made)
     seen, _ = envs.reset(seed=0)
@@ -119,7 +119,7 @@ def test_minari_dataset_recovers_its_environment(
     pytest.importorskip("h5py")
     from archgym.envs import record_minari
 
-    env = gymnasium.make("archgym/Dram-v0", workload="cloud-1", objective="low-power")
+    env = gymnasium.make("archgym/Dram-v1", workload="cloud-1", objective="low-power")
     rng = np.random.default_rng(0)
 
     def act(inner: Any, seen: np.ndarray) -> np.ndarray:
@@ -130,7 +130,7 @@ def test_minari_dataset_recovers_its_environment(
 
     loaded = minari.load_dataset("dram-v0")
 
-    assert loaded.env_spec.id == "archgym/Dram-v0"
+    assert loaded.env_spec.id == "archgym/Dram-v1"
     again = loaded.recover_environment()
     assert again.unwrapped.task.digest == env.unwrapped.task.digest
     assert len(loaded) == 5
@@ -145,4 +145,4 @@ def test_documentation_names_the_id_that_imports_archgym() -> None:
     if not guide.is_file():
         pytest.skip("installed without docs")
 
-    assert "archgym:archgym/Dram-v0" in guide.read_text()
+    assert "archgym:archgym/Dram-v1" in guide.read_text()

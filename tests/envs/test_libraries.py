@@ -17,7 +17,7 @@ import pytest
 import archgym as ag
 from tests.datasets.making import mixture
 
-ID = "archgym/Dram-v0"
+ID = "archgym/Dram-v1"
 
 
 def test_torch_wrapper_takes_and_gives_tensors() -> None:

@@ -332,10 +332,10 @@ def test_names_and_arguments_that_do_not_fit_are_refused() -> None:
 
 
 def test_environment_is_made_from_an_id_with_choices() -> None:
-    env = parallel("archgym/Dram-v0", "subsystem", space="archgym-2023", workload="stream")
+    env = parallel("archgym/Dram-v1", "subsystem", space="archgym-2023", workload="stream")
 
     assert isinstance(env, ParallelDesignEnv)
-    assert str(env) == "archgym/Dram-v0"
+    assert str(env) == "archgym/Dram-v1"
     assert env.possible_agents == ["page-and-scheduling", "queues", "refresh", "interconnect"]
 
 

@@ -25,7 +25,7 @@ def test_page_ranks_verified_submissions_and_names_refused_ones(tmp_path: Path) 
 
     made = page(tmp_path, replay=False)
 
-    assert "archbench-2026.1" in made
+    assert "archbench-2026.2" in made
     assert "Two &lt;methods&gt;" in made
     assert "javascript:" not in made
     assert made.count(f"<h2>{TASK}</h2>") == 1
