@@ -507,7 +507,7 @@ class Task:
         if new or not known.issuperset(names):
             return self
         task = self.recording(names)
-        reference = np.array(data["reference"], dtype=np.float64)
+        reference = _recorded_reference(data["reference"])
         if not self.simulator.spec.is_measured or reference.shape != task.reference.shape:
             return task
         reference.flags.writeable = False
@@ -617,12 +617,27 @@ class _Parts:
 
     def recorded(self, reference: Sequence[Any]) -> tuple[Simulator, np.ndarray]:
         """Return `fitted` with the recorded metrics, if these are a measurement of this size."""
-        default = np.array(reference, dtype=np.float64)
+        default = _recorded_reference(reference)
         shape = len(self.workloads), len(self.whole.metrics)
         if not self.whole.spec.is_measured or default.shape != shape:
             return self.fitted
         default.flags.writeable = False
         return fitted(self.whole, [w.workload for w in self.workloads]), default
+
+
+def _recorded_reference(reference: Any) -> np.ndarray:
+    """Return recorded metrics of a default design, (n_workloads, n_metrics).
+
+    Raises:
+      InvalidArgumentError: They are not numbers, a list for each workload.
+    """
+    try:
+        return np.array(reference, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgumentError(
+            "`reference` of a recorded task must have a list of numbers for each workload; got "
+            f"{reference!r:.60}."
+        ) from None
 
 
 def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
