@@ -10,7 +10,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.noc.energy import power
-from archgym.simulators.noc.kernel import randoms
 from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.state import Generator, Ints
 from archgym.simulators.noc.machine import ROUTINGS, Network, Wiring, allocator_of, wiring
@@ -247,12 +246,17 @@ class Run:
 
 @lru_cache(maxsize=32)
 def _integers(seed: int) -> Any:
-    return randoms.integers(seed)
+    # Numba takes a while to import, which listing and describing should not wait for.
+    from archgym.simulators.noc.kernel.randoms import integers
+
+    return integers(seed)
 
 
 @lru_cache(maxsize=32)
 def _fractions(seed: int) -> Any:
-    return randoms.fractions(seed)
+    from archgym.simulators.noc.kernel.randoms import fractions
+
+    return fractions(seed)
 
 
 def _packets(network: Network, packets: Packets) -> np.ndarray:
