@@ -148,6 +148,6 @@ def test_task_reads_back_from_its_id() -> None:
 
     assert task.id == (
         "accelerator+cluster[cluster.space=table]/"
-        "default{accelerator.dataflow=input-stationary}/bert-base/throughput-v0"
+        "default{accelerator.dataflow=input-stationary}/bert-base/throughput-v1"
     )
     assert ag.Task.make(task.id).digest == task.digest
