@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,8 @@ def test_cluster_is_read_back_as_the_same_system() -> None:
                 mem_gb_per_s=system["local-mem-bw"],
                 peak_tflops=system["peak-perf"],
             )
-            == expected
+            # ASTRA-sim shares links in another of its networks, which takes the same files.
+            == replace(expected, shared=False, places=())
         )
         assert json.loads(files["parallelism.json"])["tp"] == built.parallelism.tp
     assert checked >= 5
@@ -276,13 +278,13 @@ def test_vllm_refuses_offloaded_experts_that_do_not_fit() -> None:
         files_of("moe", "vllm")
 
 
-def test_vllm_gets_tokens_for_a_whole_prompt_without_chunks() -> None:
+def test_vllm_splits_prompts_that_no_step_holds() -> None:
     files = files_of("moe", "vllm", "single-server", chunk_tokens=0, max_tokens=256)
 
     length = int(files["serve.sh"].split("--max-model-len ")[1].split()[0])
     assert length > 256
-    assert f"--max-num-batched-tokens {length}" in files["serve.sh"]
-    assert f"max_tokens = 256: vLLM needs {length} or more" in files["NOTES.md"]
+    assert "--max-num-batched-tokens 256 " in files["serve.sh"]
+    assert "--enable-chunked-prefill" in files["serve.sh"]
 
 
 @pytest.mark.parametrize("form", ["vllm", "llama.cpp"])
@@ -332,6 +334,7 @@ def test_parameters_that_a_file_lacks_are_listed(
     # Files do not depend on results.
     monkeypatch.setattr(Simulator, "_simulated", in_place_of_models)
     monkeypatch.setattr(simulator_class(name), "check", lambda *_: None, raising=False)
+    monkeypatch.setattr(simulator_class(name), "laws", lambda *_: {}, raising=False)
     given: dict[str, Any] = _SHORT.get(name, {}) | options
     simulator = make_simulator(simulator_class(name), space, None, given)
     indices, workload = (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidDesignError
+from archgym.evaluation import capabilities
 from archgym.evaluation.simulator import default_workload
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design
@@ -132,7 +133,7 @@ def test_second_controller_is_a_script_of_ramulator() -> None:
         "scheduler=ramulator.scheduler.FRFCFSRowHit(),",
         "refresh_manager=ramulator.refresh_manager.PerBank(),",
         "row_policy=ramulator.row_policy.ClosedCAP(cap=8),",
-        "addr_mapper=ramulator.addr_mapper.RoBaRaCoCh(),",
+        "addr_mapper=ramulator.addr_mapper.MOP4CLXOR(),",
         'wck_sync_mode="need_sync",',
         "for _ in range(4)",
     ):
@@ -146,7 +147,7 @@ def test_speed_bin_that_ramulator_lacks_is_refused() -> None:
     design = {**space.design_at(space.default_indices), "speed_bin": "LPDDR5X_8533"}
 
     with pytest.raises(InvalidDesignError, match="no speed bin 'LPDDR5X_8533'"):
-        exported(
+        capabilities.exported(
             simulator,
             "ramulator",
             space.indices_of(design),

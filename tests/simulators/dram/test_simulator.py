@@ -182,11 +182,11 @@ def test_groups_hold_every_parameter_once() -> None:
 @pytest.mark.parametrize(
     ("objective", "version"),
     [
-        ("least-time", "v0"),
-        ("low-latency", "v0"),
-        ("balanced", "v0"),
-        ("low-energy", "v0"),
-        ("archgym-2023", "v0"),
+        ("least-time", "v1"),
+        ("low-latency", "v1"),
+        ("balanced", "v1"),
+        ("low-energy", "v1"),
+        ("archgym-2023", "v1"),
     ],
 )
 def test_task_of_each_objective_rewards(objective: str, version: str) -> None:

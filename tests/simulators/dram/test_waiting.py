@@ -64,8 +64,7 @@ def never(n: int = 300, **changes: Any) -> Trace:
 
 
 def simulator(name: str) -> DramSimulator | RamulatorSimulator:
-    made, options = DramSimulator.variant({"device": name})
-    return made(**options)  # type: ignore[return-value]  # one of the two
+    return DramSimulator.variant({"device": name})(device=name)  # type: ignore[return-value]  # one of the two
 
 
 def metrics_of(made: DramSimulator | RamulatorSimulator, content: Trace) -> dict[str, float]:

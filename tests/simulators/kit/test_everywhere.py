@@ -29,7 +29,7 @@ OBSERVED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("soc", {}),
 )
 # No area, or machines that are bought, whose cost of ownership `cluster` and `moe` have.
-OTHERS = {"cluster", "dram", "kv", "moe"}
+OTHERS = {"cluster", "dram", "kv", "moe", "noc"}
 # Simulators with metrics that are expressions of others.
 DERIVED = {
     **{name: {"node": "7nm", **options} for name, options in PRICED.items()},

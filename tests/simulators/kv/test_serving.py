@@ -342,7 +342,7 @@ def test_prefill_workers_hand_each_prompt_over_once(tmp_path: Path) -> None:
     trace = alone(tmp_path, 3000, n=3, output=9)
     # 3,000 tokens are 47 blocks of 64.
     block_gb = 64 * made.kv_bytes / 1e9
-    last_ms = 1e-6 * made.spec.costs.times_ns(step_contents([(2999, 1)], [])[None])[0]
+    last_ms = 1e-6 * made.costs.times_ns(step_contents([(2999, 1)], [])[None])[0]
 
     one, apart = run_alone(trace), run_alone(trace, prefill_workers=1)
 

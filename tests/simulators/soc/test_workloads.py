@@ -81,7 +81,7 @@ HOSTILE = {
     "loop": (_edge(2, ["demosaic", "demosaic", 5.0]), "to itself"),
     "second edge": (
         {**_data(), "edges": [*_data()["edges"], ["scale", "demosaic", 5.0]]},
-        "this is a second",
+        "this is the second",
     ),
     "two sources": (
         {**_data(), "tasks": [*_data()["tasks"], {"name": "other", "cpu_cycles": 0.0}]},

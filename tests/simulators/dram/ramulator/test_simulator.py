@@ -79,7 +79,7 @@ def test_simulator_survives_pickling() -> None:
 
     found = pickle.loads(pickle.dumps(simulator))
 
-    assert found.options == {"controller": "ramulator", "device": "lpddr5"}
+    assert found.options == {"device": "lpddr5"}
     assert found.space == simulator.space
 
 
