@@ -232,13 +232,6 @@ def assert_refused(errors: str, hint: str) -> None:
     assert "Traceback" not in errors
 
 
-def test_program_next_to_an_agent_is_refused(archgym: Archgym) -> None:
-    ran = archgym("bench", "run", "python client.py", "random", "--out", "a")
-
-    assert ran.code != 0
-    assert "A program runs alone, without agents and `--workers`; got 'python c" in ran.err
-
-
 @pytest.mark.parametrize(
     "words",
     [
