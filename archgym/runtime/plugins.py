@@ -10,7 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
-from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError, unknown_name
+from archgym.errors import (
+    ArchGymError,
+    InvalidArgumentError,
+    MissingExtraError,
+    UnknownNameError,
+    unknown_name,
+)
 
 
 @final
@@ -67,6 +73,12 @@ def load(group: str, kind: str, name: str, interface: type[Any]) -> type[Any]:
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     found = registered(group)
+    if name not in found and ":" in name:
+        raise UnknownNameError(
+            f"{kind.capitalize()} {name!r} must be a registered name, not a class. Register the "
+            f"class in the entry-point group {group!r} of its package and give that name, or give "
+            "the class itself from Python."
+        )
     if name not in found:
         raise unknown_name(kind, name, found)
     target = found[name]

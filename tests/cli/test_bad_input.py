@@ -251,3 +251,22 @@ def test_memory_is_no_place_for_results_of_a_command(
     # Before: all was computed, and lost.
     assert ran.code != 0
     assert "`--out` must be a place that outlasts the command" in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize("command", ["explain", "simplify"])
+def test_simulator_in_the_place_of_a_design_is_told_what_to_write(
+    archgym: Archgym, command: str
+) -> None:
+    ran = archgym(command, "dram")
+
+    assert ran.code != 0
+    assert "got the simulator 'dram' alone" in ran.err
+    assert "write `default dram`" in ran.err
+
+
+def test_class_in_the_place_of_an_agent_is_told_how_agents_register(archgym: Archgym) -> None:
+    ran = archgym("search", "soc", "--agent", "own_agent:MyLocal", "--budget", "2")
+
+    assert ran.code != 0
+    assert "must be a registered name, not a class" in ran.err
+    assert "entry-point group 'archgym.agents'" in ran.err

@@ -85,9 +85,16 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
         raise InvalidArgumentError(
             "A design must be named: a JSON file, a study's folder, or the word default; got ''."
         )
+    from archgym.evaluation.simulator import simulator_names
+
     place = local_copy(text)
     if text != DEFAULT_DESIGN and place.is_dir():
         return best_of(place, simulator, options)
+    if text in simulator_names() and not place.exists():
+        raise InvalidArgumentError(
+            f"A design must come first, then its task; got the simulator {text!r} alone. For its "
+            f"default design write `default {text}`."
+        )
     start = None if text == DEFAULT_DESIGN else read_design(place)
     simulator, digest, sources = task_of_design(text, simulator, start)
     choice = task_choices(simulator, options)
