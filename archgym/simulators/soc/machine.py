@@ -10,8 +10,13 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.simulators.kit.arrays import cells, node_ratios
-from archgym.simulators.soc.kernel.graph import ENERGY_SCALE
-from archgym.simulators.soc.kernel.state import BANK_BYTES, KINDS, Floats
+from archgym.simulators.soc.graph import ENERGY_SCALE, Floats
+
+BANK_BYTES: Final = 256_000
+"""FARSI: a memory's size is a multiple of this [byte]."""
+KINDS: Final = ("sram", "dram")
+"""Kinds of memory, by their number in the kernel."""
+
 
 WIDTHS: Final = (4, 8, 16, 32, 64, 128)
 """Widths of buses and memories that FARSI's library has [byte]."""

@@ -33,23 +33,20 @@ from archgym.simulators.kit.thermal import (
 )
 from archgym.simulators.soc.bounds import FINISHED, SocBounds, laws_of
 from archgym.simulators.soc.costs import COSTS, relieved
-from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
+from archgym.simulators.soc.graph import BURST_BYTES, CLOCK_HZ, Floats, TaskGraph
 from archgym.simulators.soc.kernel.state import (
-    CLOCK_HZ,
-    KINDS,
     OUTPUTS,
     OWN,
     PROCESSOR_ENERGY,
     PROCESSOR_RATE,
     Designs,
-    Floats,
     Log,
     Rules,
     empty_log,
     output_count,
     scratch,
 )
-from archgym.simulators.soc.machine import CLOCKS, cacti
+from archgym.simulators.soc.machine import CLOCKS, KINDS, cacti
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
@@ -248,7 +245,7 @@ class SocSimulator(KitSimulator):
         """Return what bounds a design, from its log of phases, and moves that relieve it."""
         if self.space.name == _PUBLISHED:
             return []
-        from archgym.simulators.soc.kernel.bottlenecks import bottlenecks
+        from archgym.simulators.soc.bottlenecks import bottlenecks
 
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
         designs, log, _ = self.log(canonical)

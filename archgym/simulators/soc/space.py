@@ -11,10 +11,10 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import unknown_name
+from archgym.simulators.soc.graph import CLOCK_HZ, Floats, Ints, TaskGraph, unroll_values
 from archgym.simulators.soc.kernel.canonical import Columns, SocForm, columns_of
-from archgym.simulators.soc.kernel.graph import TaskGraph, unroll_values
-from archgym.simulators.soc.kernel.state import CLOCK_HZ, DRAM, KINDS, OWN, Designs, Floats, Ints
-from archgym.simulators.soc.machine import CLOCKS, WIDTHS, tree_links
+from archgym.simulators.soc.kernel.state import DRAM, OWN, Designs
+from archgym.simulators.soc.machine import CLOCKS, KINDS, WIDTHS, tree_links
 from archgym.spaces.design import Condition
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo

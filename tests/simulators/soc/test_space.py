@@ -5,7 +5,7 @@ import pytest
 
 from archgym.errors import InvalidSpaceError
 from archgym.simulators.soc import SocSimulator
-from archgym.simulators.soc.kernel.graph import unroll_values
+from archgym.simulators.soc.graph import unroll_values
 from archgym.simulators.soc.machine import CLOCKS, WIDTHS
 from archgym.spaces.space import DesignSpace
 

@@ -8,12 +8,56 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
+import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.soc.kernel.state import CLOCK_HZ, GraphArrays
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+CLOCK_HZ: Final = 1e8
+"""Base clock of buses, memories and accelerators [Hz]; `data/blocks.json`."""
+
+
+class GraphArrays(NamedTuple):
+    """A task graph as arrays; T tasks, E edges.
+
+    Attributes:
+      work: (T,) instructions; 0 for dummies.
+      parent, child: (E,) tasks of each edge.
+      bytes: (E,) bytes of each edge.
+      write_unit, read_unit: (E,) work units, seen from the parent and from the child.
+      first_out: (T + 1,) start of each task's outgoing edges in `out_edge`.
+      out_edge: (E,) edges by parent, in file order.
+      first_in: (T + 1,) start of each task's incoming edges in `in_edge`.
+      in_edge: (E,) edges by child, parents in table order.
+      accelerator_rate: (T,) instructions/s at unroll 1 and the base clock; 0 without accelerator.
+      accelerator_energy: (T,) J an instruction at unroll 1.
+      accelerator_area: (T,) m2 at unroll 1.
+      last: (L,) last task of each workload.
+      ends: (2,) source and sink.
+      order: (T,) order in which tasks that become ready at one time are launched.
+    """
+
+    work: Floats
+    parent: Ints
+    child: Ints
+    bytes: Floats
+    write_unit: Floats
+    read_unit: Floats
+    first_out: Ints
+    out_edge: Ints
+    first_in: Ints
+    in_edge: Ints
+    accelerator_rate: Floats
+    accelerator_energy: Floats
+    accelerator_area: Floats
+    last: Ints
+    ends: Ints
+    order: Ints
+
 
 MAX_TASKS: Final = 400
 """Tasks of one graph, at most. chosen: ten times FARSI's largest; codes of the log fit."""

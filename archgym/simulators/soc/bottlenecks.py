@@ -13,19 +13,17 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.evaluation.capabilities import Bottleneck
-from archgym.simulators.soc.kernel.graph import TaskGraph
+from archgym.simulators.soc.graph import Floats, TaskGraph
 from archgym.simulators.soc.kernel.state import (
-    BANK_BYTES,
     OWN,
     PROCESSOR_ENERGY,
     PROCESSOR_RATE,
     WINDOW_S,
     BoundBy,
     Designs,
-    Floats,
     Log,
 )
-from archgym.simulators.soc.machine import CLOCKS
+from archgym.simulators.soc.machine import BANK_BYTES, CLOCKS
 from archgym.simulators.soc.metrics import workload_metric
 from archgym.spaces.space import DesignSpace
 
