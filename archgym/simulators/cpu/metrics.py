@@ -35,7 +35,7 @@ from archgym.simulators.cpu.power import (
     misses_of,
     structures,
 )
-from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 from archgym.simulators.kit.arrays import Array, cache_array, tlb_array
 from archgym.simulators.kit.thermal import hottest_c
 

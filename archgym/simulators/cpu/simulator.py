@@ -36,7 +36,7 @@ from archgym.simulators.cpu.space import (
     design_space,
     machine_of,
 )
-from archgym.simulators.cpu.workloads import (
+from archgym.simulators.cpu.workloads.programs import (
     DEFAULT_WORKLOAD,
     InstructionTrace,
     Program,

@@ -24,10 +24,10 @@ from archgym.simulators.kit.economics import (
     economic_metrics,
 )
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.kernel.state import MAX_CHAINS
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import (
     CORES,
     DEFAULT_HARDWARE,

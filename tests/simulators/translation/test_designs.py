@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import (
     DEFAULT_HARDWARE,
     hardware_of,

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError, unknown_name
-from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import MIN_RECORDS, looks_like_trace, read_records
 
+Ints = npt.NDArray[np.int64]
 DEFAULT_WORKLOAD: Final = "b-tree"
 # chosen: one record of each loop of the programs, in a few milliseconds.
 _SAMPLE: Final = 20_000
@@ -43,7 +43,7 @@ class InstructionTrace:
 
 def trace_of(name: str, records: npt.NDArray[np.void]) -> InstructionTrace:
     """Return a trace of records of `RECORD`, (n,)."""
-    from archgym.simulators.cpu.kernel.core import count_pages, derive
+    from archgym.simulators.cpu.workloads.derivation import count_pages, derive
 
     n = len(records)
     derived = np.zeros((n + 1, 8), dtype=np.int64)
