@@ -9,7 +9,6 @@ import numpy as np
 
 from archgym.errors import InvalidDesignError
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.kv.formats.stream import StreamBlocks
 from archgym.simulators.kv.machine import (
     HOURS,
     TIERS,
@@ -17,6 +16,7 @@ from archgym.simulators.kv.machine import (
     deployment,
     sizes_gb,
 )
+from archgym.simulators.kv.workloads.traces.stream import StreamBlocks
 
 if TYPE_CHECKING:
     from archgym.simulators.kv.kernel.serving import Service
@@ -142,7 +142,7 @@ def run_design(
     """
     from archgym.simulators.kv.kernel import served as kernel
     from archgym.simulators.kv.kernel import serving
-    from archgym.simulators.kv.kernel.layout import ROUTING, TIER_POLICIES
+    from archgym.simulators.kv.kernel.policies import ROUTING, TIER_POLICIES
     from archgym.simulators.kv.kernel.store import N_TIERS, new_store
     from archgym.simulators.moe.kernel.columns import WAIT_STEPS
     from archgym.simulators.moe.kernel.state import new_state

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from archgym.simulators.kv.workloads.traces.stream import StreamSettings, stream_of
 
 from archgym.errors import FileFormatError
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
-from archgym.simulators.kv.workloads import read_trace
+from archgym.simulators.kv.workloads.traces import read_trace
 
 
 def stored(names: list[Any], parent: Any = None, **others: Any) -> dict[str, Any]:

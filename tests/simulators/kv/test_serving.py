@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
 
 from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
@@ -17,7 +18,7 @@ from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.simulator import FORMATS, GB, TOOLS
-from archgym.simulators.kv.workloads import analyse, live_blocks, memory_for, stream_blocks
+from archgym.simulators.kv.workloads.traces import stream_blocks
 from archgym.simulators.moe.kernel.columns import FIRST_NS
 from archgym.simulators.moe.machine.step_time import step_contents
 

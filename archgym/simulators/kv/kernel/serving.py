@@ -12,7 +12,6 @@ import numpy as np
 
 from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Dependencies, Floats, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     FREE,
     LOGGED,
@@ -33,6 +32,14 @@ from archgym.simulators.kv.kernel.store import (
     store_block,
     tier_of,
     touch_block,
+)
+from archgym.simulators.kv.workloads.arrays import (
+    Arrivals,
+    Blocks,
+    Dependencies,
+    Floats,
+    Ints,
+    Shorts,
 )
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.columns import FIRST_NS, WAIT_STEPS

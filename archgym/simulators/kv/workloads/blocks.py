@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.runtime.kernels import entry_point
-from archgym.simulators.kv.kernel.layout import NEVER, Blocks, Ints, Shorts
+from archgym.simulators.kv.workloads.arrays import NEVER, Blocks, Ints, Shorts
 
 _FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _PRIME: Final = np.uint64(0xC2B2AE3D27D4EB4F)

@@ -1,4 +1,4 @@
-"""Names and arrays that kernels share with spaces and readers, without compiled code."""
+"""Arrays of requests and blocks that workloads and kernels share, without compiled code."""
 
 from typing import Final, NamedTuple
 
@@ -8,19 +8,8 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
-
 NEVER: Final = 2**31 - 1
 """Request at which a block is next of use if it never is."""
-POLICIES: Final = (
-    "lru", "lfu", "ttl", "tail-lru", "priority", "belady", "slru", "s3-fifo", "arc",
-)  # fmt: skip
-"""Names of policies by code; only `lru` uses the queue."""
-OFFERED: Final = tuple(name for name in POLICIES if name != "belady")
-"""Policies that an engine can have: `belady` knows the future, and serves as a bound."""
-HOST_POLICIES: Final = ("lru", "arc")
-RADIX_POLICIES: Final = ("lru", "lfu")
-TIER_POLICIES: Final = ("lru", "lfu", "priority")
-ROUTING: Final = ("round-robin", "least-loaded", "prefix-aware", "sticky")
 
 
 class Arrivals(NamedTuple):
