@@ -26,10 +26,10 @@ from archgym.simulators.accelerator import (
     load_network,
 )
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import convolution
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.mapping.mapper import MapSpace, anneal_mapping, map_space
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import convolution
 from archgym.simulators.accelerator.workloads import Layer, layer_named
 
 # Fully evaluated mappings/s of Timeloop's own mapper on one core: measured in another run, on a

@@ -21,18 +21,18 @@ from typing import Any, Final
 
 import numba
 import numpy as np
-from archgym.simulators.kv.analysis import live_blocks
-from archgym.simulators.kv.workloads.arrays import NEVER
-from archgym.simulators.kv.workloads.traces.stream import StreamBlocks, StreamSettings, stream_of
 from scipy.stats import t as student
 
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
+from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.trace import SessionTrace
 from archgym.simulators.kv.kernel.run import run_pool
 from archgym.simulators.kv.rules.case import CacheCase
 from archgym.simulators.kv.rules.domain import CACHE
 from archgym.simulators.kv.rules.kernel import make_replay
+from archgym.simulators.kv.workloads.arrays import NEVER
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings, stream_of
 from archgym.simulators.kv.workloads.traces import load
 from experiments.kv import write
 

@@ -7,12 +7,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
-from archgym.simulators.kv.workloads.traces.stream import StreamSettings
 
 from archgym.errors import FileFormatError
 from archgym.simulators.kv.kernel.run import run_pool
 from archgym.simulators.kv.kernel.served import run_steps
 from archgym.simulators.kv.simulator import KvSimulator
+from archgym.simulators.kv.workloads.stream import StreamSettings
 from archgym.simulators.kv.workloads.traces import load, stream_blocks
 from evidence.agreement import Agreement, Differences, validation_of
 from evidence.recorded import Record, json_lines, read_rows, reading

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from archgym.simulators.kv.workloads.traces.stream import StreamSettings, stream_of
 
+from archgym.simulators.kv.workloads.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads.traces import read_trace
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "record_requests.py"

@@ -23,10 +23,7 @@ from archgym.simulators.accelerator.formats.export import (
     timeloop_files,
 )
 from archgym.simulators.accelerator.formats.files import ARCHITECTURES
-from archgym.simulators.accelerator.kernel.architecture import Architecture
-from archgym.simulators.accelerator.kernel.energy import node_shares
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
 from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
 from archgym.simulators.accelerator.kernel.systolic import OBJECTIVES as SYSTOLIC_OBJECTIVES
@@ -43,10 +40,12 @@ from archgym.simulators.accelerator.kernel.tiles import (
 from archgym.simulators.accelerator.kernel.tiles import DEFAULT_OBJECTIVE as BUFFERED_OBJECTIVE
 from archgym.simulators.accelerator.kernel.tiles import METRICS as BUFFERED_METRICS
 from archgym.simulators.accelerator.kernel.tiles import OBJECTIVES as BUFFERED_OBJECTIVES
+from archgym.simulators.accelerator.machine.architecture import Architecture
+from archgym.simulators.accelerator.machine.energy import node_shares
+from archgym.simulators.accelerator.machine.mapping import Mapping as LayerMapping
+from archgym.simulators.accelerator.machine.mapping import mapping_from_arrays
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping.mapper import Search, cached_cost, find_mapping
-from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
-from archgym.simulators.accelerator.mapping.mapping import mapping_from_arrays
 from archgym.simulators.accelerator.mapping.space import (
     MappingSpace,
     gamma_area_mm2,
@@ -58,6 +57,7 @@ from archgym.simulators.accelerator.metrics import (
     metric_values,
     objectives,
 )
+from archgym.simulators.accelerator.problem import OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.space import (
     DEFAULT_LAYER,
     FIXED_ORDERS,

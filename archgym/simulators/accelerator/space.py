@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.formats.files import load_architecture
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
-from archgym.simulators.accelerator.kernel.energy import (
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.machine.energy import (
     ADDRESS_GENERATORS,
     DRAM_PJ_PER_BIT,
     Cost,

@@ -19,8 +19,8 @@ from archgym.errors import (
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.simulators.cluster.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,

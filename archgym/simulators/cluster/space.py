@@ -17,13 +17,7 @@ from math import gcd, prod
 from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulators.cluster.formats.clusters import (
-    NPUS,
-    Cluster,
-    Dimension,
-    cluster,
-    dollars_per_gb,
-)
+from archgym.simulators.cluster.clusters import NPUS, Cluster, Dimension, cluster, dollars_per_gb
 from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS, memory_bytes
 from archgym.simulators.cluster.kernel.system import INTRA, TOPOLOGIES
 from archgym.simulators.cluster.machine import Built, Infeasible

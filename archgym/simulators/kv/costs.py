@@ -16,7 +16,7 @@ from archgym.simulators.kv.machine import (
     deployment,
     sizes_gb,
 )
-from archgym.simulators.kv.workloads.traces.stream import StreamBlocks
+from archgym.simulators.kv.workloads.stream import StreamBlocks
 
 if TYPE_CHECKING:
     from archgym.simulators.kv.kernel.serving import Service

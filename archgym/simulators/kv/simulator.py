@@ -21,6 +21,7 @@ from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, s
 from archgym.simulators.kv.machine import TIERS
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.workloads.traces import (
     DEFAULT_WORKLOAD,
     SHIPPED,
@@ -30,7 +31,6 @@ from archgym.simulators.kv.workloads.traces import (
     stream,
     stream_blocks,
 )
-from archgym.simulators.kv.workloads.traces.stream import StreamBlocks, StreamSettings
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from archgym.simulators.accelerator.kernel.energy import Cost, node_shares, scaled
+from archgym.simulators.accelerator.machine.energy import Cost, node_shares, scaled
 from archgym.simulators.kit.arrays import cache_array, cells, node_ratios, tlb_array
 from archgym.simulators.translation.machine import published_cycles, ratio_cycles
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archgym.simulators.kv.workloads.traces.stream import StreamSettings, stream_of
 
 from archgym.errors import FileFormatError
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.workloads.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads.traces import read_trace
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archgym.simulators.kv.workloads.traces.stream import StreamSettings, stream_of
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.task import Task
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.workloads.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads.traces import load, read_trace
 from archgym.simulators.moe.workloads.requests import read_requests
 

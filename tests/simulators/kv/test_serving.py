@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
 
 from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
@@ -16,6 +15,7 @@ from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import declared_options
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.simulator import FORMATS, GB, TOOLS
 from archgym.simulators.kv.workloads.traces import stream_blocks

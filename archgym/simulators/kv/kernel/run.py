@@ -12,7 +12,7 @@ from archgym.simulators.kv.kernel.optimum import (
     sequential_optimum,
 )
 from archgym.simulators.kv.kernel.policies import HOST_POLICIES, POLICIES, RADIX_POLICIES
-from archgym.simulators.kv.workloads.traces.stream import StreamBlocks
+from archgym.simulators.kv.workloads.stream import StreamBlocks
 
 Ints = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from archgym.simulators.kv.kernel.policies import POLICIES
 from archgym.simulators.kv.kernel.run import checksum, counts_of, optimum, traits_of
 from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
 from archgym.simulators.kv.workloads.arrays import Blocks, Dependencies
-from archgym.simulators.kv.workloads.traces.stream import Stream, StreamBlocks
+from archgym.simulators.kv.workloads.stream import Stream, StreamBlocks
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
 from archgym.simulators.moe.machine.step_time import StepCosts
 

@@ -15,8 +15,8 @@ from archgym.simulators.kv.formats.trace import SessionTrace
 from archgym.simulators.kv.kernel.policies import OFFERED
 from archgym.simulators.kv.kernel.run import optimum, run_pool
 from archgym.simulators.kv.metrics import gap_share
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.workloads.traces import load, stream_blocks
-from archgym.simulators.kv.workloads.traces.stream import StreamBlocks, StreamSettings
 
 _DEFAULTS: Final = {
     "block_tokens": "64",

@@ -100,7 +100,7 @@ class Stream:
                 f"pieces of {self.piece} tokens; got {block}."
             )
         # Compiled code is loaded with the first blocks, not with the simulator.
-        from archgym.simulators.kv.workloads.traces.blocks import number_blocks
+        from archgym.simulators.kv.workloads.blocks import number_blocks
 
         computed = self.arrivals.prompt + self.arrivals.output - 1
         start = np.concatenate([[0], np.cumsum(computed // block)])
@@ -144,7 +144,7 @@ class StreamBlocks:
         most = min(most, int(self.blocks.need.max(initial=0)))
         found = self._uses.get((most, prompts_only))
         if found is None:
-            from archgym.simulators.kv.workloads.traces.blocks import find_next_uses
+            from archgym.simulators.kv.workloads.blocks import find_next_uses
 
             upcoming = np.full(self.n_identities, NEVER, dtype=np.int32)
             next_use = np.full_like(self.blocks.chain, NEVER)
@@ -205,7 +205,7 @@ def _trie(ids: Ints, start: Ints) -> tuple[Shorts, int]:
     size = 1 << max(4, (2 * n).bit_length())
     table = np.full(size, -1, dtype=np.int32)
     parent, piece = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int64)
-    from archgym.simulators.kv.workloads.traces.blocks import make_trie
+    from archgym.simulators.kv.workloads.blocks import make_trie
 
     n_nodes = make_trie(ids, start, table, parent, piece)
     return ids.astype(np.int32), int(n_nodes)

@@ -15,7 +15,7 @@ from archgym.files.storage import open_file, storage_errors
 from archgym.simulators.kit.requests import lines_of
 from archgym.simulators.kv.formats.events import EVENTS, read_events
 from archgym.simulators.kv.formats.trace import Trace, read_requests, read_sessions
-from archgym.simulators.kv.workloads.traces.stream import (
+from archgym.simulators.kv.workloads.stream import (
     Stream,
     StreamBlocks,
     StreamSettings,
