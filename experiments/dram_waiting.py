@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from archgym.evaluation.task import Task
-from archgym.simulators.dram.formats.trace import write_trace
 from archgym.simulators.dram.workloads.shipped import request_trace
+from archgym.simulators.dram.workloads.trace import write_trace
 from archgym.traces.caches import CacheSize
 from archgym.traces.filtering import memory_requests
 from archgym.traces.sources import program_or_parts

@@ -32,7 +32,7 @@ from archgym.evaluation.simulator import (
 from archgym.evaluation.task import Task
 from archgym.report.commands import evaluate_command, task_words
 from archgym.simulators.accelerator.workloads import network_csv
-from archgym.simulators.dram.formats.trace import Trace, write_trace
+from archgym.simulators.dram.workloads.trace import Trace, write_trace
 
 SIMULATORS = sorted(simulator_names())
 _N_DRAWS, _N_WIDE = 3, 12

@@ -11,23 +11,29 @@ from archgym.errors import unknown_name
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
+from archgym.simulators.dram.costs import COSTS, RELIEF
+from archgym.simulators.dram.dramsys.characteristics import characterise
+from archgym.simulators.dram.dramsys.devices import Device, dramsys_device_names
+from archgym.simulators.dram.dramsys.kernel.bursts import Prepared, prepared
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.dramsys.kernel.core_power import (
+    core_power,
+    core_power_note,
+    least_power_w,
+)
+from archgym.simulators.dram.dramsys.kernel.relief import relieve_controllers
+from archgym.simulators.dram.dramsys.mapping import (
+    LAYOUTS,
+    AddressMapping,
+    layout,
+    reference_mapping_names,
+)
+from archgym.simulators.dram.families import CONTROLLER, RamulatorSimulator
 from archgym.simulators.dram.formats.devices import (
     extended_device,
     is_file_name,
     load_device,
     load_mapping,
-)
-from archgym.simulators.dram.formats.trace import waits_not_compared
-from archgym.simulators.dram.kernel.bursts import Prepared, prepared
-from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.currents import core_power, core_power_note, least_power_w
-from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
-from archgym.simulators.dram.kernel.mapping import (
-    LAYOUTS,
-    AddressMapping,
-    layout,
-    reference_mapping_names,
 )
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
@@ -36,15 +42,14 @@ from archgym.simulators.dram.metrics import (
     objectives,
 )
 from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
-from archgym.simulators.dram.ramulator.simulator import CONTROLLER, RamulatorSimulator
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.dram.workloads.characteristics import characterise
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
     SHIPPED,
     load_trace,
     note_placement,
 )
+from archgym.simulators.dram.workloads.trace import waits_not_compared
 from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.kit.thermal import (
     PACKAGE_K_PER_W,
@@ -235,7 +240,7 @@ class DramSimulator(KitSimulator):
     def _simulate(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
-        from archgym.simulators.dram.kernel.batch import OUTPUTS
+        from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
 
         outputs = self.outputs(indices, workload, without)
         shown = [s.name for s in self.spec.simulated_metrics if s not in WINDOW_METRICS]
@@ -255,7 +260,8 @@ class DramSimulator(KitSimulator):
         self, indices: np.ndarray, workload: Workload, without: str | None
     ) -> tuple[float, float]:
         """Return power and temperature of a design's worst window; see `package_peaks`."""
-        from archgym.simulators.dram.kernel.stepping import COUNTERS, Run
+        from archgym.simulators.dram.dramsys.kernel.stepping import Run
+        from archgym.simulators.dram.kernel.records import COUNTERS
 
         arguments = self.kernel_arguments(indices, workload, without)
         run = Run(arguments)
@@ -277,7 +283,7 @@ class DramSimulator(KitSimulator):
           (n_designs, n_outputs), columns by `kernel.OUTPUTS`.
         """
         # Numba takes a while to import, which listing and describing should not wait for.
-        from archgym.simulators.dram.kernel.batch import simulate
+        from archgym.simulators.dram.dramsys.kernel.batch import simulate
 
         return simulate(**self.kernel_arguments(indices, workload, without))
 

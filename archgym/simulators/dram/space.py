@@ -19,7 +19,7 @@ A parameter is inactive where the model proves that it has no effect:
 from typing import Final
 
 from archgym.errors import unknown_name
-from archgym.simulators.dram.kernel.commands import (
+from archgym.simulators.dram.dramsys.kernel.commands import (
     COMMAND_MUXES,
     PAGE_POLICIES,
     POWER_DOWN_POLICIES,

@@ -14,10 +14,10 @@ from archgym.errors import (
     sentence,
 )
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.dram.kernel.currents import core_power
+from archgym.simulators.dram.dramsys.kernel.core_power import core_power
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, peak_bytes_per_ps
 from archgym.simulators.dram.ramulator.machine import has_energy
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.spaces.parameter import Value
 
@@ -150,7 +150,7 @@ class DramRun(_MemoryRun):
           design: Values of its space; others are the default's.
           workload: The trace.
         """
-        from archgym.simulators.dram.kernel import stepping
+        from archgym.simulators.dram.dramsys.kernel import stepping
 
         self._simulator = simulator
         self._design = completed(simulator.space, design)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulators.dram.kernel.devices import Device
+from archgym.simulators.dram.dramsys.devices import Device
 
 DECODED: Final = np.dtype(
     [("row", np.int32), ("bank", np.uint16), ("group", np.uint8), ("rank", np.uint8)]

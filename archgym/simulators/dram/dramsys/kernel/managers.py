@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.dram.kernel import commands as cmd
-from archgym.simulators.dram.kernel.earliest import earliest_for_bank, earliest_for_rank
-from archgym.simulators.dram.kernel.state import NEVER, NONE
+from archgym.simulators.dram.dramsys.kernel import commands as cmd
+from archgym.simulators.dram.dramsys.kernel.earliest import earliest_for_bank, earliest_for_rank
+from archgym.simulators.dram.dramsys.kernel.state import NONE
+from archgym.simulators.dram.kernel.records import NEVER
 
 # Bits of a bank's `halted`.
 BLOCKED: Final = 1  # by a refresh that can no longer wait

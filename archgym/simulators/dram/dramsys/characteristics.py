@@ -6,10 +6,10 @@ from typing import final
 
 import numpy as np
 
-from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.bursts import Bursts, split
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.mapping import LAYOUTS, decode, layout
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.kernel.bursts import Bursts, split
+from archgym.simulators.dram.dramsys.mapping import LAYOUTS, decode, layout
+from archgym.simulators.dram.workloads.trace import Trace
 
 
 @final

@@ -18,18 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.costs import relieve_rules, relieve_table
-from archgym.simulators.dram.kernel import commands as cmd
-from archgym.simulators.dram.kernel.commands import Rule
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.state import (
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.kernel import commands as cmd
+from archgym.simulators.dram.dramsys.kernel.commands import Rule
+from archgym.simulators.dram.dramsys.kernel.relief import relieve_rules, relieve_table
+from archgym.simulators.dram.dramsys.kernel.state import (
     DEVICE,
     MAX_BANKS,
     MAX_GROUPS,
     MAX_RANKS,
     UNCONSTRAINED,
 )
-from archgym.simulators.dram.ramulator.machine import distance
+from archgym.simulators.dram.kernel.clocks import distance
 
 # What `earliest.py` pushes forward after each command, by scope.
 _HOLDS: Final[dict[tuple[str, int], tuple[int, ...]]] = defaultdict(

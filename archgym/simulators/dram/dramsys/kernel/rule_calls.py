@@ -6,7 +6,7 @@ import numpy as np
 
 from archgym.runtime.hooks import call_hook
 from archgym.runtime.kernels import compiled, inlined, kept_apart
-from archgym.simulators.dram.kernel.state import NONE
+from archgym.simulators.dram.dramsys.kernel.state import NONE
 
 
 @compiled

@@ -14,7 +14,7 @@ from archgym.evaluation.simulator import Simulator, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file, load_standard
-from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
+from archgym.simulators.dram.kernel.clocks import distance
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
@@ -34,7 +34,6 @@ from archgym.simulators.dram.ramulator.machine import (
     FAMILIES,
     Standard,
     currents_note,
-    distance,
     has_energy,
     power_of,
     speed_bins,
@@ -47,6 +46,7 @@ from archgym.simulators.dram.workloads.shipped import (
     load_trace,
     note_placement,
 )
+from archgym.simulators.dram.workloads.trace import Trace, waits_not_compared
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kit.thermal import (
     PACKAGE_K_PER_W,
@@ -263,7 +263,7 @@ class RamulatorSimulator(RowSimulator):
 
     def _peaks(self, c: Configuration, bursts: Bursts, without: str | None) -> tuple[float, float]:
         """Return power and temperature of the worst window; see `package_peaks`."""
-        from archgym.simulators.dram.kernel.stepping import COUNTERS
+        from archgym.simulators.dram.kernel.records import COUNTERS
         from archgym.simulators.dram.ramulator.kernel.stepping import Run
 
         run = Run(self.made, c, bursts.requests, without)

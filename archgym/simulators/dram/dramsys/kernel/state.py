@@ -5,18 +5,17 @@ takes one pointer to it. All times are in ps. A bank, bank group or rank is coun
 channel; a request is known by its place in the trace.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from archgym.simulators.dram.kernel.commands import N_BANK_COMMANDS, N_COMMANDS, record
+from archgym.simulators.dram.dramsys.kernel.commands import N_BANK_COMMANDS, N_COMMANDS
+from archgym.simulators.dram.kernel.records import record
 
 MAX_BANKS: Final = 64
 MAX_GROUPS: Final = 32
 MAX_RANKS: Final = 8
 NONE: Final = -1
-NEVER: Final = 1 << 62
 UNCONSTRAINED: Final = -(1 << 61)  # so low that adding it to any time stays below 0
 
 _I = np.int64
@@ -216,44 +215,3 @@ EVENTS: Final = record(
     (_I, "held_since"),  # when the request before it was accepted
     (_I, "n_sent n_received"),
 )
-
-KINDS: Final = (
-    "ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFA", "REFB", "REFSB",
-    "PDEA", "PDEP", "PDXA", "PDXP", "SREFEN", "SREFEX", "END",
-)  # fmt: skip
-"""Commands of the energy account by currents, in the order of their codes."""
-(
-    _ACT, _PRE, _PREA, _RD, _WR, _RDA, _WRA, _REFA, _REFB, _REFSB,
-    _PDEA, _PDEP, _PDXA, _PDXP, _SREFEN, _SREFEX, _END,
-) = range(len(KINDS))  # fmt: skip
-
-RULES: Final = record(
-    (_I, "banks_per_rank banks_per_group"),
-    (_I, "ras"),  # all durations in the clocks of the command's times
-    (_I, "read_to_precharge write_to_precharge refresh_all refresh_bank refresh_same"),
-)
-"""Durations that decide when a bank closes by itself."""
-
-BANK_ACCOUNT: Final = record(
-    (_I, "is_active"),  # opened by an activation, or being refreshed
-    (_I, "since activated"),
-    (_I, "precharge_at"),  # of an automatic precharge
-    (_I, "refreshed_at"),  # end of a refresh
-    (_I, "active_time"),
-    (_I, "counts", len(KINDS)),  # PRE counts every transition to closed
-)
-
-RANK_ACCOUNT: Final = record(
-    (_I, "n_active since next_close"),
-    (_I, "state"),  # code of PDEA, PDEP or SREFEN while asleep, else -1
-    (_I, "asleep_since active_time power_down_active power_down_precharged self_refresh"),
-)
-
-
-def blank_account(n_banks: int, n_ranks: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the accounts of banks and ranks before the first command."""
-    banks = np.zeros(n_banks, dtype=BANK_ACCOUNT)
-    ranks = np.zeros(n_ranks, dtype=RANK_ACCOUNT)
-    banks["precharge_at"] = banks["refreshed_at"] = ranks["next_close"] = NEVER
-    ranks["state"] = -1
-    return banks, ranks

@@ -8,13 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.dram.kernel.commands import (
+from archgym.simulators.dram.dramsys.kernel.commands import (
     ARBITER_REORDER,
     ARBITER_SIMPLE,
     NO_COMMAND,
     NO_REFRESH,
 )
-from archgym.simulators.dram.kernel.controller import (
+from archgym.simulators.dram.dramsys.kernel.controller import (
     accept,
     can_accept,
     has_work,
@@ -22,7 +22,7 @@ from archgym.simulators.dram.kernel.controller import (
     prepared_time,
     step,
 )
-from archgym.simulators.dram.kernel.events import (
+from archgym.simulators.dram.dramsys.kernel.events import (
     ARBITER,
     BEGIN_REQUEST,
     BEGIN_RESPONSE,
@@ -48,7 +48,8 @@ from archgym.simulators.dram.kernel.events import (
     wake_later,
     wake_soon,
 )
-from archgym.simulators.dram.kernel.state import NEVER, NONE
+from archgym.simulators.dram.dramsys.kernel.state import NONE
+from archgym.simulators.dram.kernel.records import NEVER
 
 PATIENCE: Final = 100_000
 """Steps without an accepted or served request, while none is on its way, that mean a deadlock.

@@ -1,9 +1,7 @@
 """Codes of DRAM commands and settings, rules between commands, and records of kernels."""
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 # Bank commands come first, because only they have a lane in the tables of earliest times.
 ACT, RD, RDA, WR, WRA, PRE, REFB = range(7)
@@ -60,20 +58,6 @@ READS: Final = (RD, RDA)
 WRITES: Final = (WR, WRA)
 COLUMNS: Final = (RD, RDA, WR, WRA)
 OPENINGS: Final = (ACT, REFB)
-
-
-def record(*fields: tuple[Any, ...]) -> np.dtype[Any]:
-    """Return a record that kernels work on.
-
-    Args:
-      fields: In their order: type, names with spaces between, and the shape of each.
-
-    Example:
-      >>> record((np.int64, "now stopped"), (np.uint8, "halted", 4)).names
-      ('now', 'stopped', 'halted')
-    """
-    named = [(name, kind, tuple(shape)) for kind, names, *shape in fields for name in names.split()]
-    return np.dtype(named, align=True)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.dram.kernel import commands as cmd
-from archgym.simulators.dram.kernel.earliest import (
+from archgym.simulators.dram.dramsys.kernel import commands as cmd
+from archgym.simulators.dram.dramsys.kernel.earliest import (
     push_act,
     push_column,
     push_pre,
@@ -22,21 +22,26 @@ from archgym.simulators.dram.kernel.earliest import (
     push_refb,
     push_window,
 )
-from archgym.simulators.dram.kernel.energy import (
+from archgym.simulators.dram.dramsys.kernel.energy import (
     account_act,
     account_auto,
     account_pre,
     account_rank_command,
 )
-from archgym.simulators.dram.kernel.managers import (
+from archgym.simulators.dram.dramsys.kernel.managers import (
     power_command_issued,
     refresh_issued,
     request_power_down,
     request_wake_up,
     start_managers,
 )
-from archgym.simulators.dram.kernel.rule_calls import best_scored, report_request, wants_closing
-from archgym.simulators.dram.kernel.state import NEVER, NONE
+from archgym.simulators.dram.dramsys.kernel.rule_calls import (
+    best_scored,
+    report_request,
+    wants_closing,
+)
+from archgym.simulators.dram.dramsys.kernel.state import NONE
+from archgym.simulators.dram.kernel.records import NEVER
 
 # Outcomes of a request.
 ROW_HIT: Final = 0

@@ -8,15 +8,17 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.runtime.kernels import compiled, entry_point, pointer
-from archgym.simulators.dram.kernel import commands as cmd
-from archgym.simulators.dram.kernel import state as st
-from archgym.simulators.dram.kernel.currents import PowerSpec, core_energies, core_power
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.energy import close_account, currents_table, energies
-from archgym.simulators.dram.kernel.events import clear_events
-from archgym.simulators.dram.kernel.latency import N_BUCKETS, join_bursts, percentiles
-from archgym.simulators.dram.kernel.run import run_design
-from archgym.simulators.dram.kernel.timing import device_table
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.kernel import commands as cmd
+from archgym.simulators.dram.dramsys.kernel import state as st
+from archgym.simulators.dram.dramsys.kernel.core_power import core_energies, core_power
+from archgym.simulators.dram.dramsys.kernel.energy import close_account, currents_table, energies
+from archgym.simulators.dram.dramsys.kernel.events import clear_events
+from archgym.simulators.dram.dramsys.kernel.latency import N_BUCKETS, join_bursts, percentiles
+from archgym.simulators.dram.dramsys.kernel.run import run_design
+from archgym.simulators.dram.dramsys.kernel.timing import device_table
+from archgym.simulators.dram.kernel.currents import PowerSpec
+from archgym.simulators.dram.kernel.records import NEVER
 
 OUTPUTS: Final = (
     "status", "total_time_ns", "mean_latency_ns", "p50_latency_ns", "p95_latency_ns",
@@ -75,7 +77,7 @@ def tables(device: Device, without: str | None = None) -> Tables:
     device_row = device_table(device, without)
     state["bus_free"] = device_row[0]["first_command"]
     for name in ("selected_time", "refresh_wake", "refresh_next", "pending_first"):
-        state[name] = st.NEVER
+        state[name] = NEVER
     for name in ("power_controller_idle", "power_entry", "is_stale"):
         state[name] = 1
     state["refresh_remaining"] = (1 << device.n_banks) - 1

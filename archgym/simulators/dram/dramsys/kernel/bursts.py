@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.mapping import LAYOUTS, AddressMapping, decode, layout
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.mapping import LAYOUTS, AddressMapping, decode, layout
+from archgym.simulators.dram.workloads.pieces import pieces_of
+from archgym.simulators.dram.workloads.trace import Trace
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.kernel.batch import Tables
-
-# chosen: some 33 million bursts take a gigabyte.
-_MAX_BURSTS = 2**25
+    from archgym.simulators.dram.dramsys.kernel.batch import Tables
 
 
 @final
@@ -89,33 +87,6 @@ def split(trace: Trace, device: Device, wraps: bool = False) -> Bursts:
         relative=trace.relative,
         waits=waits,
     )
-
-
-def pieces_of(trace: Trace, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the bursts of `size` bytes that requests are, each request's in order of address.
-
-    Returns:
-      Of each burst its address, its request and its place in that; and `Bursts.waits`.
-
-    Raises:
-      InvalidArgumentError: They are more than 2^25.
-    """
-    first = trace.addresses // size
-    counts = (trace.addresses + np.maximum(trace.lengths, 1) - 1) // size - first + 1
-    n_bursts = int(counts.sum())
-    if n_bursts > _MAX_BURSTS:
-        raise InvalidArgumentError(
-            f"A trace must come to at most {_MAX_BURSTS} bursts of {size} bytes; "
-            f"{trace.name!r} comes to {n_bursts}. Cut it, or shorten its requests."
-        )
-    start = np.cumsum(counts) - counts
-    request = np.repeat(np.arange(len(trace)), counts)
-    place = np.arange(n_bursts) - start[request]
-    waits = np.zeros((0, 2), np.int64)
-    if len(trace.waits_for):
-        ends = np.stack([start, start + counts], axis=1)[trace.waits_for]
-        waits = np.where(trace.waits_for[:, None] < 0, 0, ends)[request]
-    return (first[request] + place) * size, request, place, waits
 
 
 def _check_capacity(trace: Trace, device: Device, ends: np.ndarray) -> None:
@@ -225,6 +196,6 @@ _LATEST = _Latest(_MAX_BYTES)
 @cache
 def _tables(memory: Device, without: str | None) -> "Tables":
     # Numba takes a while to import, which reading and describing should not wait for.
-    from archgym.simulators.dram.kernel.batch import tables
+    from archgym.simulators.dram.dramsys.kernel.batch import tables
 
     return tables(memory, without)

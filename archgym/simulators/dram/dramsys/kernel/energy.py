@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.dram.kernel import commands as cmd
-from archgym.simulators.dram.kernel.commands import record
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.state import MAX_BANKS, NEVER, NONE
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.kernel import commands as cmd
+from archgym.simulators.dram.dramsys.kernel.state import MAX_BANKS, NONE
+from archgym.simulators.dram.kernel.records import NEVER, record
 
 CAUSES: Final = ("activate", "precharge", "read", "write", "refresh", "background")
 """Causes of energy, in the order of the kernel's outputs."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from archgym.errors import SimulatorError
 from archgym.runtime.branches import branch_of, copied
 from archgym.runtime.kernels import compiled, entry_point, pointer
-from archgym.simulators.dram.kernel.batch import (
+from archgym.simulators.dram.dramsys.kernel.batch import (
     OUTPUTS,
     Job,
     begin_design,
@@ -20,21 +20,14 @@ from archgym.simulators.dram.kernel.batch import (
     load_trace,
     trace_table,
 )
-from archgym.simulators.dram.kernel.commands import PER_BANK, record
-from archgym.simulators.dram.kernel.controller import ROW_HIT, start_bank
-from archgym.simulators.dram.kernel.events import NEXT_COMMAND, clear_events, wake_soon
-from archgym.simulators.dram.kernel.run import run_design
-from archgym.simulators.dram.kernel.state import COMMAND_LOG, EVENTS, MAX_BANKS, NONE
+from archgym.simulators.dram.dramsys.kernel.commands import PER_BANK
+from archgym.simulators.dram.dramsys.kernel.controller import ROW_HIT, start_bank
+from archgym.simulators.dram.dramsys.kernel.events import NEXT_COMMAND, clear_events, wake_soon
+from archgym.simulators.dram.dramsys.kernel.run import run_design
+from archgym.simulators.dram.dramsys.kernel.state import COMMAND_LOG, EVENTS, MAX_BANKS, NONE
+from archgym.simulators.dram.kernel.records import COUNTERS, record
 
-COUNTERS: Final = (
-    "answered", "latency_ps", "due_latency_ps", "time_ps", "accepted", "same_row", "writes",
-    "hits", "misses", "conflicts", "backlog",
-)  # fmt: skip
-"""Counters of a part, in order. `answered`, `latency_ps` and `due_latency_ps` are sums over the
-bursts that the player received, from when it sent them and from when the trace wants them to be
-sent. `accepted`, `same_row` and `writes` are of the bursts that the controller took: `same_row` are
-those to the row that their bank's previous burst went to. `backlog` is due or sent, but not
-answered, at the end."""
+# Places in `COUNTERS`.
 (
     _ANSWERED, _LATENCY, _DUE, _TIME, _ACCEPTED, _SAME_ROW, _WRITES, _HITS, _MISSES, _CONFLICTS,
     _BACKLOG,
