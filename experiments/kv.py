@@ -37,7 +37,7 @@ from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.rules.case import open_case
 from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.workloads.traces import load, stream_blocks
-from archgym.simulators.moe.kernel.columns import FIRST_NS
+from archgym.simulators.moe.machine.columns import FIRST_NS
 
 DATA: Final = Path(__file__).parent / "data"
 PICTURES: Final = Path(__file__).parent / "pictures"

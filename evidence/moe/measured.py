@@ -17,8 +17,8 @@ from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine, releases
 from archgym.simulators.moe.machine.hardware import Gpu, gpu, gpu_names, node, node_names
-from archgym.simulators.moe.machine.models import LatentAttention, MoeModel
-from archgym.simulators.moe.machine.presets import model, model_names
+from archgym.simulators.moe.workloads.models import LatentAttention, MoeModel
+from archgym.simulators.moe.workloads.presets import model, model_names
 from evidence.moe.row import read_table, reading
 
 _ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}

@@ -35,8 +35,8 @@ from archgym.simulators.kit.economics import (
     YearsOption,
     ownership_metrics,
 )
+from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.kernel.columns import COUNTERS, CpuRule
 from archgym.simulators.moe.kernel.run import (
     Run,
     Split,
@@ -46,8 +46,9 @@ from archgym.simulators.moe.kernel.run import (
     run,
 )
 from archgym.simulators.moe.kernel.state import new_state
+from archgym.simulators.moe.kernel.step_time import StepCosts
+from archgym.simulators.moe.machine.columns import COUNTERS, CpuRule
 from archgym.simulators.moe.machine.composition import composition_plan
-from archgym.simulators.moe.machine.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.machine.engines import (
     BITS,
     ENGINE_NAMES,
@@ -59,7 +60,6 @@ from archgym.simulators.moe.machine.engines import (
 from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import (
     MODEL_REASONS,
     REFUSED,
@@ -68,10 +68,7 @@ from archgym.simulators.moe.machine.plan import (
     is_uneven,
     plan,
 )
-from archgym.simulators.moe.machine.presets import model as model_of
-from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving, serving_of
-from archgym.simulators.moe.machine.step_time import StepCosts
 from archgym.simulators.moe.metrics import HOST_W, IDLE_W, INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GPUS_OF_A_SERVER,
@@ -82,6 +79,9 @@ from archgym.simulators.moe.space import (
     with_gpus,
     with_highest,
 )
+from archgym.simulators.moe.workloads.models import MoeModel
+from archgym.simulators.moe.workloads.presets import model as model_of
+from archgym.simulators.moe.workloads.presets import model_names
 from archgym.simulators.moe.workloads.requests import (
     MAX_REQUESTS,
     MAX_TOKENS,

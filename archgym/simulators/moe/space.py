@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from archgym.errors import unknown_name
-from archgym.simulators.moe.kernel.columns import (
+from archgym.simulators.moe.machine.columns import (
     Admission,
     CpuRule,
     LinkOrder,

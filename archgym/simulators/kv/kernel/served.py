@@ -12,7 +12,7 @@ from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
 from archgym.simulators.kv.workloads.arrays import Blocks, Dependencies
 from archgym.simulators.kv.workloads.stream import Stream, StreamBlocks
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
-from archgym.simulators.moe.machine.step_time import StepCosts
+from archgym.simulators.moe.kernel.step_time import StepCosts
 
 _LOGGED: Final = 4_000_000  # chosen: entries of the log of steps, for small runs.
 

@@ -42,9 +42,9 @@ from archgym.simulators.kv.workloads.arrays import (
     Shorts,
 )
 from archgym.simulators.moe.kernel import state as st
-from archgym.simulators.moe.kernel.columns import FIRST_NS, WAIT_STEPS
+from archgym.simulators.moe.kernel.step_time import StepCosts
 from archgym.simulators.moe.kernel.steps import step_ns
-from archgym.simulators.moe.machine.step_time import StepCosts
+from archgym.simulators.moe.machine.columns import FIRST_NS, WAIT_STEPS
 
 _ROUND_ROBIN, _LEAST_LOADED, _PREFIX_AWARE, _STICKY = range(4)
 # Entries of `Service.chosen`.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from archgym.simulators.moe.kernel.columns import (
+from archgym.simulators.moe.machine.columns import (
     Admission,
     CpuRule,
     LinkOrder,

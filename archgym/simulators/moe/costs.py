@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.kernel.columns import CHOICES, COSTS, Prefetch, Replacement, Scope
 from archgym.simulators.moe.kernel.run import Run
+from archgym.simulators.moe.machine.columns import CHOICES, COSTS, Prefetch, Replacement, Scope
 from archgym.simulators.moe.machine.hardware import NodePreset
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import Plan
 from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.metrics import METRICS, joules, loaded_bytes, measure
+from archgym.simulators.moe.workloads.models import MoeModel
 from archgym.simulators.moe.workloads.requests import Requests
 from archgym.simulators.moe.workloads.workload import Promise
 

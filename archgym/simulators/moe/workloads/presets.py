@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Node, read_document
-from archgym.simulators.moe.formats.huggingface import is_huggingface, read_huggingface
-from archgym.simulators.moe.machine.models import (
+from archgym.simulators.moe.workloads.huggingface import is_huggingface, read_huggingface
+from archgym.simulators.moe.workloads.models import (
     _LATENT,
     _LIMITS,
     _LINEAR,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import storage_errors
 from archgym.files.yaml_document import read_json
-from archgym.simulators.moe.machine.models import LatentAttention, LinearAttention, MoeModel
+from archgym.simulators.moe.workloads.models import LatentAttention, LinearAttention, MoeModel
 
 # What `read_json` reads.
 _MAX_BYTES: Final = 2**20
