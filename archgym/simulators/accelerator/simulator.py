@@ -12,6 +12,15 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_nam
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_GRID,
+    NODES,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    economic_metrics,
+)
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
 from archgym.simulators.accelerator.formats.export import (
     ARCHITECTURE,
@@ -72,15 +81,6 @@ from archgym.simulators.accelerator.space import (
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_GRID,
-    NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    economic_metrics,
-)
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
 # README has the loss of the other one.

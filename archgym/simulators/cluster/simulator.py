@@ -19,6 +19,16 @@ from archgym.errors import (
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
 from archgym.simulators.cluster.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.costs import costs_of, relieved
 from archgym.simulators.cluster.machine import (
@@ -51,16 +61,6 @@ from archgym.simulators.cluster.space import (
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_DOLLARS_PER_KWH,
-    DEFAULT_GRID,
-    DEFAULT_PUE,
-    ElectricityOption,
-    GridOption,
-    PueOption,
-    YearsOption,
-    ownership_metrics,
-)
 from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text

@@ -12,6 +12,15 @@ from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.thermal import (
+    PACKAGE_K_PER_W,
+    WINDOW_METRICS,
+    PackageOption,
+    WindowOption,
+    package_peaks,
+    power_course,
+    window_metrics,
+)
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file, load_standard
 from archgym.simulators.dram.kernel.clocks import distance
@@ -48,15 +57,6 @@ from archgym.simulators.dram.workloads.shipped import (
 )
 from archgym.simulators.dram.workloads.trace import Trace, waits_not_compared
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.thermal import (
-    PACKAGE_K_PER_W,
-    WINDOW_METRICS,
-    PackageOption,
-    WindowOption,
-    package_peaks,
-    power_course,
-    window_metrics,
-)
 
 DEFAULT_FAMILY: Final = "ddr5"
 CONTROLLER: Final = "ramulator"

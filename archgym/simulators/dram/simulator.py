@@ -11,6 +11,15 @@ from archgym.errors import unknown_name
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.thermal import (
+    PACKAGE_K_PER_W,
+    WINDOW_METRICS,
+    PackageOption,
+    WindowOption,
+    package_peaks,
+    power_course,
+    window_metrics,
+)
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.dramsys.characteristics import characterise
 from archgym.simulators.dram.dramsys.devices import Device, dramsys_device_names
@@ -51,15 +60,6 @@ from archgym.simulators.dram.workloads.shipped import (
 )
 from archgym.simulators.dram.workloads.trace import waits_not_compared
 from archgym.simulators.kit import KitSimulator, Option, declared
-from archgym.simulators.kit.thermal import (
-    PACKAGE_K_PER_W,
-    WINDOW_METRICS,
-    PackageOption,
-    WindowOption,
-    package_peaks,
-    power_course,
-    window_metrics,
-)
 
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)

@@ -22,9 +22,7 @@ from archgym.errors import (
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload, default_workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.cluster.kernel.fabric import contention
-from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
+from archgym.physics.economics import (
     DEFAULT_DOLLARS_PER_KWH,
     DEFAULT_GRID,
     DEFAULT_PUE,
@@ -35,6 +33,8 @@ from archgym.simulators.kit.economics import (
     YearsOption,
     ownership_metrics,
 )
+from archgym.simulators.cluster.kernel.fabric import contention
+from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
 from archgym.simulators.moe.kernel.run import (

@@ -13,8 +13,7 @@ from archgym.evaluation.capabilities import Bottleneck
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.kit import KitSimulator, Option, declared
-from archgym.simulators.kit.economics import (
+from archgym.physics.economics import (
     DEFAULT_GRID,
     NODES,
     THREE_YEARS_H,
@@ -23,7 +22,7 @@ from archgym.simulators.kit.economics import (
     HoursOption,
     economic_metrics,
 )
-from archgym.simulators.kit.thermal import (
+from archgym.physics.thermal import (
     PACKAGE_K_PER_W,
     PackageOption,
     WindowOption,
@@ -31,6 +30,7 @@ from archgym.simulators.kit.thermal import (
     window_metrics,
     worst_window,
 )
+from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.soc.bounds import FINISHED, SocBounds, laws_of
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.graph import BURST_BYTES, CLOCK_HZ, Floats, TaskGraph
@@ -118,7 +118,7 @@ class SocSimulator(KitSimulator):
           space: One of `space_names`.
           fidelity: `farsi` keeps FARSI's deviations from its own model; `default` corrects them.
           graph: A task graph that ships, a file, or several joined with `+`.
-          node: Node of SRAM, by the arrays of the kit, and of price and carbon of the area without
+          node: Node of SRAM, by the arrays of `archgym.physics`, and of price and carbon of the area without
             DRAM. Processors and accelerators stay those of FARSI's library.
           dies: As its `Option` says; so do the others.
 

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.simulators.kit.arrays import TABLE_NODE, tlb_array
+from archgym.physics.arrays import TABLE_NODE, tlb_array
 from archgym.simulators.translation.layout import Memory
 from archgym.spaces.space import DesignSpace
 

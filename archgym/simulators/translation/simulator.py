@@ -12,9 +12,8 @@ import numpy as np
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.kit import KitSimulator, Option, declared
-from archgym.simulators.kit.arrays import TABLE_NODE
-from archgym.simulators.kit.economics import (
+from archgym.physics.arrays import TABLE_NODE
+from archgym.physics.economics import (
     DEFAULT_GRID,
     THREE_YEARS_H,
     DiesOption,
@@ -23,6 +22,7 @@ from archgym.simulators.kit.economics import (
     NodeOption,
     economic_metrics,
 )
+from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
 from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.kernel.run import run

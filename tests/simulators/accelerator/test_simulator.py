@@ -10,6 +10,7 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import default_workload
 from archgym.evaluation.task import Task
+from archgym.physics.economics import NODES
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.formats.files import load_architecture
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
@@ -19,7 +20,6 @@ from archgym.simulators.accelerator.space import (
     published_hardware,
     published_space,
 )
-from archgym.simulators.kit.economics import NODES
 from evidence.accelerator.reference import (
     _archgym,
     _published_values,

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.kit.arrays import TABLE_NODE, cells, node_ratios
-from archgym.simulators.kit.economics import NODES
+from archgym.physics.arrays import TABLE_NODE, cells, node_ratios
+from archgym.physics.economics import NODES
 
 # Clock of these components: Aladdin's tables are for 5 ns.
 CLOCK_MHZ: Final = 200.0
@@ -127,7 +127,7 @@ def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
 
     Args:
       depth: Lines of all banks; up to four times as many as the table has. Beyond the table the
-        cost grows as that of arrays of the same bytes in `simulators/kit/arrays.py`.
+        cost grows as that of arrays of the same bytes in `physics/arrays.py`.
       bits, banks: Bits per line and number of banks, which must be in the table.
       ports: Ports that read or write.
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
-from archgym.simulators.cpu.workloads.programs import Ints
+
+Ints = npt.NDArray[np.int64]
 
 # A derived trace record: address, second word, up to two writes, up to four reads.
 T_IP, T_WORD, T_WRITES, T_READS = 0, 1, 2, 4

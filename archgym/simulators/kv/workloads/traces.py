@@ -12,7 +12,6 @@ import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
 from archgym.files.storage import open_file, storage_errors
-from archgym.simulators.kit.requests import lines_of
 from archgym.simulators.kv.formats.events import EVENTS, read_events
 from archgym.simulators.kv.formats.trace import Trace, read_requests, read_sessions
 from archgym.simulators.kv.workloads.stream import (
@@ -21,6 +20,7 @@ from archgym.simulators.kv.workloads.stream import (
     StreamSettings,
     stream_of,
 )
+from archgym.traces.requests import lines_of
 
 SHIPPED: Final = ("coding", "coding-long", "chat", "tools")
 """Names of the traces that ship; the first is the default."""

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
+from archgym.physics.arrays import cache_array, cells, node_ratios, tlb_array
 from archgym.simulators.accelerator.machine.energy import Cost, node_shares, scaled
-from archgym.simulators.kit.arrays import cache_array, cells, node_ratios, tlb_array
 from archgym.simulators.translation.machine import published_cycles, ratio_cycles
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archgym.simulators.kit.thermal import (
+from archgym.physics.thermal import (
     Block,
     ThermalNetwork,
     floorplan,

@@ -8,8 +8,7 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.task import Task
-from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.kit.economics import (
+from archgym.physics.economics import (
     NODES,
     PACKAGE_DOLLARS,
     PACKAGE_KG,
@@ -20,6 +19,7 @@ from archgym.simulators.kit.economics import (
     operational_kg,
     ownership_metrics,
 )
+from archgym.simulators.cpu import CpuSimulator
 from archgym.spaces.expression import Expression, P
 
 

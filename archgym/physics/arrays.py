@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from archgym.simulators.kit.economics import NODES
+from archgym.physics.economics import NODES
 
 TABLE_NODE: Final = "22nm"
 """Node of the tables."""
@@ -111,7 +111,7 @@ def _between(low: float, high: float, share: float) -> float:
 @cache
 def _table(structure: str) -> tuple[tuple[int, Array], ...]:
     """Return the arrays of a structure by capacity; none costs less than a smaller one."""
-    path = resources.files("archgym.simulators.kit").joinpath("data/cacti.csv")
+    path = resources.files("archgym.physics").joinpath("data/cacti.csv")
     largest = Array()
     found = []
     for row in csv.DictReader(path.read_text("utf-8").splitlines()):
@@ -172,7 +172,7 @@ def _around(axis: Sequence[float], size: float) -> list[tuple[int, float]]:
 @cache
 def _arrays() -> Mapping[str, tuple[tuple[tuple[float, ...], ...], np.ndarray]]:
     """Return, by structure, its axes and the logarithms of its values over them."""
-    path = resources.files("archgym.simulators.kit").joinpath("data/arrays.csv")
+    path = resources.files("archgym.physics").joinpath("data/arrays.csv")
     rows: dict[str, dict[tuple[float, ...], list[float]]] = {}
     for row in csv.reader(path.read_text("utf-8").splitlines()[1:]):
         sizes = tuple(float(text) for text in row[1:4] if text)
