@@ -1,6 +1,6 @@
-"""Arrays of CACTI 7: rows for the package's table, and the errors of what is interpolated and scaled.
+"""Arrays of CACTI 7: rows for our table, and errors of what is interpolated and scaled.
 
-    python experiments/cacti_arrays.py --cacti FOLDER --rows        # rows of `physics/data/arrays.csv`
+    python experiments/cacti_arrays.py --cacti FOLDER --rows   # rows of `physics/data/arrays.csv`
     python experiments/cacti_arrays.py --cacti FOLDER               # errors on sizes left out
 
 FOLDER holds CACTI 7 (github.com/HewlettPackard/cacti, commit 1ffd8df), built with its makefile. Its

@@ -6,6 +6,7 @@ All imports count, also those under functions and for type checkers.
 import ast
 import graphlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_folders_and_modules_of_a_simulator_import_one_way(simulator: str) -> No
     except graphlib.CycleError as error:
         # A node precedes those that import it.
         way = error.args[1]
-        pytest.fail("; ".join(graph[b][a] for a, b in zip(way, way[1:], strict=False)))
+        pytest.fail("; ".join(graph[b][a] for a, b in pairwise(way)))
 
 
 @pytest.mark.parametrize("simulator", LAYERED)

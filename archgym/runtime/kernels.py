@@ -44,7 +44,8 @@ _TURNS: Final = 10.0  # chosen: a machine so much slower than ours, or so loaded
 _SIMULATORS: Final = Path(__file__).parent.parent / "simulators"
 # The kit has no kernels: it is the way to what compiles them.
 _IMPORTED: Final = re.compile(
-    rb"^[ \t]*(?:from|import) (archgym\.simulators\.(?!kit\b)[\w.]+)(?: import (\([^)]*\)|[^\n]*))?",
+    rb"^[ \t]*(?:from|import) (archgym\.simulators\.(?!kit\b)[\w.]+)"
+    rb"(?: import (\([^)]*\)|[^\n]*))?",
     re.MULTILINE,
 )
 _announcers: list[Announce] = []

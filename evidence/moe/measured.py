@@ -227,7 +227,7 @@ def _model_option(served: MoeModel, folder: Path) -> str:
 
 def _hardware_option(accelerator: Gpu, folder: Path) -> str:
     if accelerator.name in gpu_names():
-        return hardware_of(accelerator)
+        return machine_of(accelerator)
     path = folder / "hardware.json"
     members = {"preset": "dgx-h100", "gpu": asdict(accelerator)}
     path.write_text(json.dumps({"hardware": members}), encoding="utf-8")
@@ -286,7 +286,7 @@ def _row(
     staggers = shortest >= 1.0 and not how.pauses_decodes
     options = {
         "model": served.name,
-        "hardware": hardware_of(accelerator),
+        "hardware": machine_of(accelerator),
         "engine": name,
         "release": _release(name, cells.get("engine_version", "")),
         "precision": _precision(names[1]),
@@ -324,7 +324,7 @@ def _row(
     )  # fmt: skip
 
 
-def hardware_of(accelerator: Gpu) -> str:
+def machine_of(accelerator: Gpu) -> str:
     """Return the server with the most GPUs of a kind.
 
     Raises:

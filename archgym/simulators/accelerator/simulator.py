@@ -74,9 +74,9 @@ from archgym.simulators.accelerator.space import (
     HARDWARE_SPACES,
     MAPPING_SPACES,
     PUBLISHED,
-    hardware,
     hardware_at,
     hardware_space,
+    machine_of,
     mappings_of_layer,
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
@@ -507,7 +507,7 @@ class AcceleratorSimulator(RowSimulator):
 
     def _hardware(self, indices: np.ndarray) -> Architecture | None:
         """Return the accelerator of a design at 45 nm; None if CACTI rejects its buffer."""
-        return hardware(self.space.name, dict(self.space.design_at(indices)))
+        return machine_of(self.space.name, dict(self.space.design_at(indices)))
 
     def _energy_pj(self, energy: Any, dram: Any) -> Any:
         """Return energy at the node; all of it but DRAM's scales alike."""

@@ -57,7 +57,7 @@ from archgym.simulators.cluster.space import (
     default_cluster,
     design_space,
     fitting_default,
-    values_of,
+    machine_of,
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
@@ -294,7 +294,7 @@ class ClusterSimulator(RowSimulator):
 
     def values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a design says, in the words of `machine.build`."""
-        values = values_of(self.space.name, design, self.cluster, self._npus)
+        values = machine_of(self.space.name, design, self.cluster, self._npus)
         if self._rates:
             values["npu"] = replace(values.get("npu", self.cluster.npu), **self._rates)
         if "quirks" in self.options:

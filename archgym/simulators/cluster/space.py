@@ -408,7 +408,9 @@ def _per_link(topology: str, npus: int, total: float) -> float:
     return total / max(1, npus - 1) if topology == "FullyConnected" else total
 
 
-def values_of(name: str, design: Mapping[str, Any], base: Cluster, npus: int = 0) -> dict[str, Any]:
+def machine_of(
+    name: str, design: Mapping[str, Any], base: Cluster, npus: int = 0
+) -> dict[str, Any]:
     """Return what a design says, in the words of `machine.build`; `npus` as in `design_space`."""
     values: dict[str, Any] = {
         key: design[key]

@@ -48,7 +48,7 @@ from archgym.simulators.dram.ramulator.machine import (
     speed_bins,
     with_speed_bin,
 )
-from archgym.simulators.dram.space import FAMILY_GROUPS, family_space
+from archgym.simulators.dram.space import FAMILY_GROUPS, family_machine_of, family_space
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
     SHIPPED,
@@ -71,8 +71,6 @@ _SCATTER: Final = "the scattered refreshes of all ranks do not fit into one refr
 
 # chosen: times of requests in the trace of a run are whole tenths of a nanosecond.
 _TRACE_MHZ, _TRACE_PS = 10_000, 100
-# chosen: the front end never limits eight channels, which take one burst a tick each at most.
-_WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
 _require = partial(require_kept, "DRAM")
 
@@ -241,9 +239,7 @@ class RamulatorSimulator(RowSimulator):
 
     def configuration(self, design: Mapping[str, object]) -> Configuration:
         """Return the controller's configuration of a design."""
-        renamed = {"speed_bin": "timing", "address_mapping": "mapping"}
-        settings: dict[str, Any] = {renamed.get(name, name): v for name, v in design.items()}
-        return Configuration(**{"timing": next(iter(self.made.bins)), **settings}, width=_WIDTH)
+        return family_machine_of(self.made, design)
 
     def opened(self, workload: Workload) -> Bursts:
         """Return the bursts of a trace."""

@@ -24,7 +24,7 @@ from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.dramsys.characteristics import characterise
 from archgym.simulators.dram.dramsys.devices import Device, dramsys_device_names
 from archgym.simulators.dram.dramsys.kernel.bursts import Prepared, prepared
-from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_COLUMNS
 from archgym.simulators.dram.dramsys.kernel.core_power import (
     core_power,
     core_power_note,
@@ -51,7 +51,7 @@ from archgym.simulators.dram.metrics import (
     objectives,
 )
 from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
-from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space, machine_of
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
     SHIPPED,
@@ -292,7 +292,7 @@ class DramSimulator(KitSimulator):
     ) -> dict[str, Any]:
         """Return the arguments of `kernel.simulate` for designs."""
         ready = self._prepared(workload)
-        controllers = self._controllers(indices)
+        controllers = machine_of(self.space, indices)
         relieve_controllers(controllers, without)
         return {
             "controllers": controllers,
@@ -384,20 +384,6 @@ class DramSimulator(KitSimulator):
         mapping = self._mapping or layout(name, self.device)
         return dramsys_files(controller, mapping, self.device, workload.content)
 
-    def _controllers(self, indices: np.ndarray) -> np.ndarray:
-        """Return (n, 12) int64, the designs as the kernel reads them."""
-        columns = []
-        for name in CONTROLLER_COLUMNS:
-            if name in self.space.names:
-                place = self.space.names.index(name)
-                parameter = self.space.parameters[place]
-                values = [parameter.value(i) for i in range(parameter.size)]
-                table = np.array([_code(name, value) for value in values], dtype=np.int64)
-                columns.append(table[indices[:, place]])
-            else:
-                columns.append(np.full(len(indices), _code(name, FIXED[name]), dtype=np.int64))
-        return np.stack(columns, axis=1)
-
     def _mapping_index(self, indices: np.ndarray) -> np.ndarray:
         """Return (n,) int64, the designs' rows of the decoded trace."""
         if "address_mapping" not in self.space.names:
@@ -418,12 +404,6 @@ def _controller_of(device: str) -> str:
     if device not in dramsys_device_names() and not is_file_name(device):
         raise unknown_name("device", device, device_names())
     return CONTROLLER if extended_device(device) in FAMILIES else _CONTROLLERS[0]
-
-
-def _code(name: str, value: object) -> int:
-    if name in CONTROLLER_CODES:
-        return CONTROLLER_CODES[name].index(str(value))
-    return int(str(value))
 
 
 def _check_power(outputs: np.ndarray, names: tuple[str, ...], device: Device) -> None:

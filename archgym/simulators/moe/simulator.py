@@ -68,7 +68,7 @@ from archgym.simulators.moe.machine.plan import (
     is_uneven,
     plan,
 )
-from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving, serving_of
+from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.metrics import HOST_W, IDLE_W, INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GPUS_OF_A_SERVER,
@@ -76,6 +76,7 @@ from archgym.simulators.moe.space import (
     HARDWARE,
     SPACE_NAMES,
     design_space,
+    machine_of,
     with_gpus,
     with_highest,
 )
@@ -767,7 +768,7 @@ class MoeSimulator(RowSimulator):
 
     def _as_designed(self, design: Mapping[str, Any], served: MoeModel) -> Serving:
         n_experts = served.moe_layers * served.experts
-        return self._tuned(serving_of(self._space_name, design, n_experts, self._server_gpus))
+        return self._tuned(machine_of(self._space_name, design, n_experts, self._server_gpus))
 
     def _tuned(self, serving: Serving) -> Serving:
         """Return a way of serving with the chosen engine and options."""

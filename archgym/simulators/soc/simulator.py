@@ -118,8 +118,8 @@ class SocSimulator(KitSimulator):
           space: One of `space_names`.
           fidelity: `farsi` keeps FARSI's deviations from its own model; `default` corrects them.
           graph: A task graph that ships, a file, or several joined with `+`.
-          node: Node of SRAM, by the arrays of `archgym.physics`, and of price and carbon of the area without
-            DRAM. Processors and accelerators stay those of FARSI's library.
+          node: Node of SRAM, by arrays of `archgym.physics`, and of price and carbon of the area
+            without DRAM. Processors and accelerators stay those of FARSI's library.
           dies: As its `Option` says; so do the others.
 
         Raises:
@@ -177,7 +177,7 @@ class SocSimulator(KitSimulator):
         return self._simulate(indices, cost)
 
     def _simulate(self, indices: np.ndarray, cost: str | None) -> BatchResult:
-        designs, reason = self._space.decode(indices)
+        designs, reason = self._space.machine_of(indices)
         values = np.full((len(indices), len(self.spec.simulated_metrics)), np.nan)
         built = reason == FEASIBLE
         if not built.all():
@@ -199,7 +199,7 @@ class SocSimulator(KitSimulator):
         A memory's energy in a phase is its share of that of all memories. Temperatures are those at
         the ends of phases, within which powers are constant.
         """
-        designs, _ = self._space.decode(indices[None, :])
+        designs, _ = self._space.machine_of(indices[None, :])
         log = empty_log(len(self.graph.tasks), designs.memory_peak.shape[1])
         outputs = run(self.graph, designs, self._rules, cost, log=log, table=self._memories)
         found = dict(zip(OUTPUTS, outputs[0].tolist(), strict=False))
@@ -258,7 +258,7 @@ class SocSimulator(KitSimulator):
           indices: (n_parameters,) of a system.
         """
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
-        designs, _ = self._space.decode(canonical)
+        designs, _ = self._space.machine_of(canonical)
         log = empty_log(len(self.graph.tasks), designs.memory_peak.shape[1])
         outputs = run(self.graph, designs, self._rules, log=log, table=self._memories)
         return designs, log, measure(self.graph, outputs)[0]
@@ -284,7 +284,7 @@ class SocSimulator(KitSimulator):
 
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
-        designs, _ = self._space.decode(indices)
+        designs, _ = self._space.machine_of(indices)
         # FARSI's own rules end a task with a hundredth of its work and data left.
         share = 1.0 if self._rules.exact_finish else FINISHED
         return laws_of(self.graph, designs, column, share)
@@ -292,7 +292,7 @@ class SocSimulator(KitSimulator):
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the blocks of a design and the places of its tasks."""
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
-        return system_files(self.graph, self._space.decode(canonical)[0])
+        return system_files(self.graph, self._space.machine_of(canonical)[0])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""

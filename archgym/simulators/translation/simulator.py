@@ -34,8 +34,6 @@ from archgym.simulators.translation.machine import (
     PREFETCHERS,
     Core,
     Hardware,
-    hardware_of_many,
-    memory_of,
     on_core,
 )
 from archgym.simulators.translation.metrics import (
@@ -46,7 +44,13 @@ from archgym.simulators.translation.metrics import (
     leakage_mw,
     measures,
 )
-from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.translation.space import (
+    GROUPS,
+    SPACE_NAMES,
+    design_space,
+    machines_of,
+    memory_of,
+)
 from archgym.simulators.translation.workloads import (
     DEFAULT_WORKLOAD,
     TraceContent,
@@ -202,7 +206,7 @@ class TranslationSimulator(KitSimulator):
         """Count the events of designs on the trace, and compute their metrics."""
         content: TraceContent = workload.content
         hardware = [
-            self._with_system(design, content) for design in hardware_of_many(self.space, indices)
+            self._with_system(design, content) for design in machines_of(self.space, indices)
         ]
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
@@ -275,9 +279,7 @@ class TranslationSimulator(KitSimulator):
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         cycles, rate = column["total_cycles"], self._core.cycles_per_instruction
-        found = [
-            self._with_system(h, workload.content) for h in hardware_of_many(self.space, indices)
-        ]
+        found = [self._with_system(h, workload.content) for h in machines_of(self.space, indices)]
         instructions = column["ipc"] * cycles
         walks = instructions * column["walks_per_kilo_instruction"] / 1000.0
         # A fetch waits apart from the misses of the program's parallelism.
