@@ -58,7 +58,6 @@ from archgym.files.json_types import Whole as Whole
 from archgym.files.json_types import typed as typed
 from archgym.files.remote import command_line as command_line
 from archgym.files.storage import open_file as open_file
-from archgym.files.storage import require_free as require_free
 from archgym.files.storage import storage_errors as storage_errors
 from archgym.files.storage import write_atomic as write_atomic
 from archgym.files.yaml_document import Document as Document
