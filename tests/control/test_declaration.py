@@ -9,6 +9,7 @@ import pytest
 
 import archgym
 from archgym.control.declaration import Control, controls
+from archgym.control.tasks import task_names
 from archgym.errors import InvalidArgumentError
 
 PACKAGE = Path(archgym.__file__).parent

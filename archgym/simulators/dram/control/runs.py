@@ -19,6 +19,7 @@ from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, peak_bytes_per_ps
 from archgym.simulators.dram.ramulator.machine import has_energy
 from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.space import machine_of
 from archgym.spaces.parameter import Value
 
 _AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
@@ -167,8 +168,7 @@ class DramRun(_MemoryRun):
     def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's row of settings; see `Run.choice`."""
         indices = _indices(self._simulator, {**self._design, **settings})
-        found: np.ndarray = self._simulator._controllers(indices)[0]
-        return found
+        return machine_of(self._simulator.space, indices)[0]
 
     def _finish(self) -> Mapping[str, float]:
         """Return the kernel's outputs by name, without energy that needs a log of commands."""
