@@ -31,7 +31,7 @@ from archgym.evaluation.simulator import (
 )
 from archgym.report.commands import evaluate_command, task_words
 from archgym.simulators.accelerator.workloads import network_csv
-from archgym.simulators.dram.formats.trace import Trace, write_trace
+from archgym.simulators.dram.workloads.trace import Trace, write_trace
 from archgym.tasks.task import Task
 
 SIMULATORS = sorted(simulator_names())

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import SimulatorError
-from archgym.simulators.cluster.formats.clusters import Cluster, Dimension, Npu, network_dollars
+from archgym.simulators.cluster.clusters import Cluster, Dimension, Npu, network_dollars
 from archgym.simulators.cluster.kernel.engine import Outcome, simulate
 from archgym.simulators.cluster.kernel.iteration import (
     LAYER_FIELDS,

@@ -19,8 +19,18 @@ from archgym.errors import (
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
+from archgym.simulators.cluster.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,
@@ -47,20 +57,10 @@ from archgym.simulators.cluster.space import (
     default_cluster,
     design_space,
     fitting_default,
-    values_of,
+    machine_of,
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_DOLLARS_PER_KWH,
-    DEFAULT_GRID,
-    DEFAULT_PUE,
-    ElectricityOption,
-    GridOption,
-    PueOption,
-    YearsOption,
-    ownership_metrics,
-)
 from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
@@ -294,7 +294,7 @@ class ClusterSimulator(RowSimulator):
 
     def values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a design says, in the words of `machine.build`."""
-        values = values_of(self.space.name, design, self.cluster, self._npus)
+        values = machine_of(self.space.name, design, self.cluster, self._npus)
         if self._rates:
             values["npu"] = replace(values.get("npu", self.cluster.npu), **self._rates)
         if "quirks" in self.options:

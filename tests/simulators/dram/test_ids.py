@@ -7,7 +7,7 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.options import make_simulator
 from archgym.simulators.dram import DramSimulator, device_names
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.tasks.task import Task
 
 

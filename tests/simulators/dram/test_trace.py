@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
+from archgym.simulators.dram.workloads.trace import Trace, read_trace, trace_text, write_trace
 from archgym.tasks.task import Task
 
 
