@@ -48,7 +48,8 @@ def _cross(
     """Take the links of a dimension for a message, and return when it has crossed it.
 
     Within a dimension its head does not wait for its tail. Where an NPU stands for all along a
-    ring, its links stand for those of the others that a message passes.
+    ring, its links stand for those of the others, each for one place of the ring if their loads
+    differ.
 
     Args:
       m: Arena.
@@ -77,16 +78,23 @@ def _cross(
     if 2 * clockwise > n:
         hops, way, turn = n - clockwise, n - 1, 1
     if step == 0:
-        link = first + 2 * source + turn
-        # Half a ring away, all go clockwise.
-        if halves and 2 * hops < n:
-            start = max(
-                _take(m, f, link, head, 0.5 * hops * ns),
-                _take(m, f, first + 2 * source + 1 - turn, head, 0.5 * hops * ns),
-            )
-        else:
-            start = _take(m, f, link, head, hops * ns)
-        return start + max(hops * latency + ns, latency + hops * ns)
+        # Half a ring away, all go clockwise. Nearer, NPUs of each pair of blocks exchange: all
+        # messages pass the link between the blocks, and fewer of them the others.
+        is_uneven = halves and 2 * hops < n
+        width = m[at + st.DIM_WIDTH] >> 1
+        begun, end = head, head
+        for i in range(2 * width):
+            if not is_uneven and i // width != turn:
+                continue
+            load = hops
+            if is_uneven:
+                within = i % (2 * hops)
+                load = min(within + 1, 2 * hops - 1 - within)
+                if load == 0:
+                    continue
+            start = _take(m, f, first + 2 * width * source + i, head, load * ns)
+            begun, end = max(begun, start), max(end, start + load * ns)
+        return max(begun + hops * latency + ns, end + latency)
     for hop in range(hops):
         link = first + 2 * (source + ((here + hop * way) % n - here) * step) + turn
         head = _take(m, f, link, head, ns) + latency
@@ -135,6 +143,15 @@ def transmit(
     m[message + st.BYTES] = n_bytes
     m[message + st.SUBJECT] = subject
     if m[st.IS_AWARE] and source != target:
+        for _ in range(1, m[st.PACKETS]):
+            part = take_block(m)
+            if m[st.IS_FULL]:
+                return
+            m[part + st.WHAT] = st.PART
+            m[part + st.TARGET] = target
+            m[part + st.BYTES] = n_bytes
+            m[part + st.AT] = source
+            advance(m, f, part)
         m[message + st.AT] = source
         advance(m, f, message)
         return
@@ -186,7 +203,7 @@ def _is_within(m: Any, at: Any, target: Any, dim: Any) -> bool:
 def _start(m: Any, f: Any, message: Any, link: Any, dim: Any, free: Any) -> None:
     """Start a message on a link; `free` is the block of the event that ends it."""
     kept_apart()
-    time = m[message + st.BYTES] / f[st.BYTES_PER_NS + dim]
+    time = m[message + st.BYTES] / (m[st.PACKETS] * f[st.BYTES_PER_NS + dim])
     f[m[st.LINK_TIMES] + (link - m[st.LINKS]) // 2 + 1] += time
     arrives, ends = math.floor(f[st.LATENCY + dim] + time), math.floor(time)
     if m[st.IS_SHARED]:
@@ -227,7 +244,8 @@ def advance(m: Any, f: Any, message: Any) -> None:
                 break
             dim += 1
         topology = m[d + st.DIM_TOPOLOGY]
-        m[d + st.DIM_BYTES] += m[message + st.BYTES]
+        if m[message + st.WHAT] == st.ARRIVAL:
+            m[d + st.DIM_BYTES] += m[message + st.BYTES]
         if topology == st.SWITCH:
             following = at + (dim + 1) * n_total
             link = m[d + st.DIM_LINKS] + 2 * at
