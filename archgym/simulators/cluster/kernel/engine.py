@@ -194,7 +194,6 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
     # chosen: chains of a few entries, and a table that is quick to clear.
     m[state.N_HASH] = min(1 << 18, 1 << (16 * n_simulated - 1).bit_length())
     places = system.places or tuple(range(len(system.npus)))
-    widths = _ring_widths(system, places, steps)
     stride = 1
     for dim, n in enumerate(system.npus):
         at = state.DIMS + dim * state.DIM_WORDS
@@ -205,7 +204,7 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
         is_mesh = system.topology[dim] == "FullyConnected"
         # Parts of a dimension share its links; those of a mesh lead to different NPUs.
         own = dim if is_mesh else places.index(places[dim])
-        width = n if is_mesh else widths.get(places[dim], 2)
+        width = n if is_mesh else _links_of_npu(system, places, steps, places[dim])
         m[at + state.DIM_WIDTH] = width
         m[at + state.DIM_SHARES] = own
         m[at + state.DIM_LINKS] = m[state.DIMS + own * state.DIM_WORDS + state.DIM_LINKS]
@@ -219,22 +218,14 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
     return m
 
 
-def _ring_widths(
-    system: System, places: Sequence[int], steps: Sequence[int] | None
-) -> dict[int, int]:
-    """Return the links of an NPU that stands for a ring which halving-doubling loads unevenly."""
-    found: dict[int, int] = {}
-    for place in set(places):
-        parts = [dim for dim, other in enumerate(places) if other == place]
-        is_alone = steps is not None and not any(steps[dim] for dim in parts)
-        is_uneven = any(
-            system.topology[dim] == "Ring" and names[dim] == "halvingDoubling"
-            for dim in parts
-            for names in system.algorithms.values()
-        )
-        if is_alone and is_uneven:
-            found[place] = 2 * max(system.npus[dim] for dim in parts)
-    return found
+def _links_of_npu(system: System, places: Sequence[int], steps: Any, place: int) -> int:
+    """Return the links of an NPU; all of a ring that it stands for if they carry uneven loads."""
+    parts = [dim for dim, other in enumerate(places) if other == place]
+    used = {names[dim] for dim in parts for names in system.algorithms.values()}
+    is_ring = system.topology[parts[0]] == "Ring" and "halvingDoubling" in used
+    if is_ring and steps is not None and not any(steps[dim] for dim in parts):
+        return 2 * max(system.npus[dim] for dim in parts)
+    return 2
 
 
 def _parameters(

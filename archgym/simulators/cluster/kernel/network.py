@@ -82,18 +82,16 @@ def _cross(
         # messages pass the link between the blocks, and fewer of them the others.
         is_uneven = halves and 2 * hops < n
         width = m[at + st.DIM_WIDTH] >> 1
-        begun, end = head, head
-        for i in range(2 * width):
-            if not is_uneven and i // width != turn:
-                continue
-            load = hops
+        first += 2 * width * source
+        last = first + (2 if is_uneven else turn + 1) * width
+        begun, end, load = head, head, hops
+        for link in range(first if is_uneven else last - width, last):
             if is_uneven:
-                within = i % (2 * hops)
+                within = (link - first) % (2 * hops)
                 load = min(within + 1, 2 * hops - 1 - within)
-                if load == 0:
-                    continue
-            start = _take(m, f, first + 2 * width * source + i, head, load * ns)
-            begun, end = max(begun, start), max(end, start + load * ns)
+            if load > 0:
+                start = _take(m, f, link, head, load * ns)
+                begun, end = max(begun, start), max(end, start + load * ns)
         return max(begun + hops * latency + ns, end + latency)
     for hop in range(hops):
         link = first + 2 * (source + ((here + hop * way) % n - here) * step) + turn
@@ -156,12 +154,55 @@ def transmit(
         advance(m, f, message)
         return
     m[message + st.AT] = target
-    halves = False
+    is_collective = dim >= 0 and subject >= 0
+    halves = is_collective and m[subject + st.ALGORITHM] == st.HALVING_DOUBLING
+    after = _way_ns(m, f, source, target, n_bytes, dim, distance, halves)
+    schedule(m, m[st.NOW] + after, message)
+
+
+@helper
+def transmit_to_all(m: Any, f: Any, chunk: Any) -> None:
+    """Send a message to all others along a dimension, from an NPU that stands for them.
+
+    Only the last arrival is an event; `FREE` of the chunk is when the first one may be reduced.
+    """
+    kept_apart()
+    message = take_block(m)
+    if m[st.IS_FULL]:
+        return
+    npu, dim, n_bytes = m[chunk + st.CHUNK_NPU], m[chunk + st.DIM], m[chunk + st.MESSAGE]
+    n = m[chunk + st.N]
+    first, last = st.NONE, st.NONE
+    for k in range(1, n):
+        distance = k if m[chunk + st.DIRECTION] > 0 else n - k
+        after = _way_ns(m, f, npu, npu, n_bytes, dim, distance, False)
+        first = after if first < 0 else min(first, after)
+        last = max(last, after)
+    m[st.N_MESSAGES] += n - 1
+    m[chunk + st.FREE] = m[st.NOW] + first + m[chunk + st.DELAY]
+    m[message + st.WHAT] = st.ARRIVAL
+    m[message + st.SOURCE] = m[message + st.TARGET] = m[message + st.AT] = npu
+    m[message + st.MESSAGE_TAG] = m[chunk + st.CHUNK_TAG]
+    m[message + st.SUBJECT] = chunk
+    schedule(m, m[st.NOW] + last, message)
+
+
+@helper
+def _way_ns(
+    m: Any,
+    f: Any,
+    source: Any,
+    target: Any,
+    n_bytes: Any,
+    dim: Any,
+    distance: Any,
+    halves: Any,
+) -> Any:
+    """Take the links of a message's way, and return how long it is under way; see `transmit`."""
+    kept_apart()
     first, end = dim, dim + 1
     if dim < 0:
         first, end = dim + 1, m[st.N_DIMS]
-    elif subject >= 0:
-        halves = m[subject + st.ALGORITHM] == st.HALVING_DOUBLING
     time = st.NONE
     head = f[st.LATENCY] * 0.0 + m[st.NOW]
     at = source
@@ -188,7 +229,7 @@ def transmit(
     if m[st.IS_SHARED]:
         time = math.floor(head) - m[st.NOW]
     # A stage of one NPU sends to itself, over no link.
-    schedule(m, m[st.NOW] + max(time, 0), message)
+    return max(time, 0)
 
 
 @inlined
