@@ -15,7 +15,7 @@ import numpy as np
 
 from archgym.envs import DesignVectorEnv
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, default_workload
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.simulators.dram import DramSimulator
 from archgym.tables import TableSimulator, build_table
 

@@ -33,7 +33,7 @@ from scipy.stats import chi2
 from archgym.bench import BenchTask, bench_task, bench_tasks
 from archgym.bench.report import WITHIN
 from archgym.evaluation.limits import LIMITED_REWARD
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
 from archgym.sweep.results import within_reward

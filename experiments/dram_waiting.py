@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.simulators.dram.formats.trace import write_trace
 from archgym.simulators.dram.workloads.shipped import request_trace
 from archgym.traces.caches import CacheSize

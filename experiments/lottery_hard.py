@@ -24,7 +24,7 @@ from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
 from archgym.bench import bench_task
 from archgym.errors import ArchGymError, BudgetExhausted
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.sweep.plan import draw_hyperparameters
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.studies.study import Study
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.studies.portfolio import portfolio
 from archgym.studies.study import Study
 

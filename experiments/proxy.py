@@ -15,7 +15,7 @@ from proxy_report import region
 
 from archgym.datasets import Dataset
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.proxy import ProxySimulator, model_kind, train
 from archgym.proxy.compiled_trees import predict_trees
 from archgym.proxy.fitting import TrainOptions, distinct_rows, fit_part

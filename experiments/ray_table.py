@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.tables import partial_folder
 
 NODE: dict[str, Any] = {

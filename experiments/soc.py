@@ -20,7 +20,7 @@ import numpy as np
 
 from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.errors import BudgetExhausted
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.kernel.state import Rules

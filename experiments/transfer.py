@@ -39,7 +39,7 @@ from generated_traces import generated
 from trace_similarity import nearest_traces
 
 from archgym.analysis.statistics import improvement_p_value
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.simulators.dram.formats.trace import Trace, write_trace
 from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
 from archgym.studies.portfolio import Portfolio, portfolio

@@ -13,7 +13,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine, releases
 from archgym.simulators.moe.machine.hardware import Gpu, gpu, gpu_names, node, node_names

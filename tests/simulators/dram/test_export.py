@@ -10,7 +10,6 @@ import pytest
 from archgym.errors import InvalidDesignError
 from archgym.evaluation import capabilities
 from archgym.evaluation.simulator import default_workload
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, read_mapping, read_memspec
 from archgym.simulators.dram.formats.trace import read_trace
@@ -19,6 +18,7 @@ from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER
 from archgym.simulators.dram.kernel.devices import Device
 from archgym.simulators.dram.kernel.mapping import AddressMapping, decode
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.tasks.task import Task
 
 
 @dataclass(frozen=True)
