@@ -13,12 +13,12 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine, releases
 from archgym.simulators.moe.machine.hardware import Gpu, gpu, gpu_names, node, node_names
 from archgym.simulators.moe.workloads.models import LatentAttention, MoeModel
 from archgym.simulators.moe.workloads.presets import model, model_names
+from archgym.tasks.task import Task
 from evidence.moe.row import read_table, reading
 
 _ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}

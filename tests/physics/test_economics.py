@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.evaluation.task import Task
 from archgym.physics.economics import (
     NODES,
     PACKAGE_DOLLARS,
@@ -21,6 +20,7 @@ from archgym.physics.economics import (
 )
 from archgym.simulators.cpu import CpuSimulator
 from archgym.spaces.expression import Expression, P
+from archgym.tasks.task import Task
 
 
 def value(expression: Expression, **columns: float) -> float:

@@ -9,7 +9,6 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import default_workload
-from archgym.evaluation.task import Task
 from archgym.physics.economics import NODES
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.formats.files import load_architecture
@@ -20,6 +19,7 @@ from archgym.simulators.accelerator.space import (
     published_hardware,
     published_space,
 )
+from archgym.tasks.task import Task
 from evidence.accelerator.reference import (
     _archgym,
     _published_values,

@@ -10,7 +10,6 @@ import pytest
 from archgym.errors import InvalidDesignError
 from archgym.evaluation import capabilities
 from archgym.evaluation.simulator import default_workload
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS, simulate, tables
@@ -19,6 +18,7 @@ from archgym.simulators.dram.dramsys.mapping import AddressMapping, decode
 from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, read_mapping, read_memspec
 from archgym.simulators.dram.workloads.trace import read_trace
+from archgym.tasks.task import Task
 
 
 @dataclass(frozen=True)

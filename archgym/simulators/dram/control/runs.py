@@ -168,7 +168,8 @@ class DramRun(_MemoryRun):
     def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's row of settings; see `Run.choice`."""
         indices = _indices(self._simulator, {**self._design, **settings})
-        return machine_of(self._simulator.space, indices)[0]
+        found: np.ndarray = machine_of(self._simulator.space, indices)[0]
+        return found
 
     def _finish(self) -> Mapping[str, float]:
         """Return the kernel's outputs by name, without energy that needs a log of commands."""

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, StudyInterrupted, UnknownNameError
-from archgym.evaluation.executor import (
+from archgym.evaluation.function import FunctionSimulator
+from archgym.evaluation.objective import INFEASIBLE_REWARD
+from archgym.evaluation.simulator import BatchResult, Workload
+from archgym.spaces.parameter import Integer
+from archgym.tasks.executor import (
     Executor,
     ProcessExecutor,
     SerialExecutor,
     ThreadExecutor,
     executor_for,
 )
-from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.evaluation.simulator import BatchResult, Workload
-from archgym.evaluation.task import Evaluation, Task
-from archgym.spaces.parameter import Integer
+from archgym.tasks.task import Evaluation, Task
 from tests.toys import TROUBLED_DEPTH, ToySimulator, Trouble, toy_task
 
 

@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from archgym.evaluation.sensitivity import unchanged_metrics
 from archgym.evaluation.simulator import FEASIBLE, simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.searching import search
+from archgym.tasks.sensitivity import unchanged_metrics
+from archgym.tasks.task import Task
 
 SPACES = [
     (name, space) for name in simulator_names() for space in simulator_class(name).spec.space_names

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from archgym.errors import ArchGymError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Workload
-from archgym.evaluation.task import Evaluation, Task
+from archgym.tasks.task import Evaluation, Task
 from archgym.testing import ProvingSimulator
 from tests.toys import SPACE, ToySimulator, toy_task
 
@@ -24,9 +24,7 @@ from tests.toys import SPACE, ToySimulator, toy_task
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the proving simulator one that has a name."""
-    monkeypatch.setattr(
-        "archgym.evaluation.task_choices.simulator_class", lambda name: ProvingSimulator
-    )
+    monkeypatch.setattr("archgym.tasks.pipeline.simulator_class", lambda name: ProvingSimulator)
 
 
 def test_task_takes_the_simulators_defaults() -> None:
@@ -375,7 +373,7 @@ def test_slow_files_of_a_task_hold_up_no_other_task(monkeypatch: pytest.MonkeyPa
             assert go_on.wait(20)
         return {}
 
-    monkeypatch.setattr("archgym.evaluation.task.file_checksums", checksums)
+    monkeypatch.setattr("archgym.tasks.task.file_checksums", checksums)
     slow = threading.Thread(target=toy_task().to_json)
     other = threading.Thread(target=toy_task().to_json)
     slow.start()

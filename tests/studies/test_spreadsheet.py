@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.evaluation.task import Task
-from archgym.measurements import spreadsheet
 from archgym.measurements.calibration import calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements
-from archgym.measurements.spreadsheet import measured, read_spreadsheet
+from archgym.studies import spreadsheet
+from archgym.studies.spreadsheet import measured, read_spreadsheet
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 TASK = Task.make(ProvingSimulator("tiny", has_failures=False), "near")

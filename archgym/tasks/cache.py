@@ -24,11 +24,11 @@ import numpy as np
 
 from archgym.checks import check_number
 from archgym.errors import FileFormatError, StorageError, StudyInterrupted
-from archgym.evaluation.executor import Executor, empty_evaluation
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
-from archgym.evaluation.task import Evaluation, Task
 from archgym.files.storage import make_folder, open_own, require_own, storage_errors
+from archgym.tasks.executor import Executor, empty_evaluation
+from archgym.tasks.task import Evaluation, Task
 
 _NAME = "evaluations.sqlite"
 _FORMAT = 1

@@ -10,13 +10,11 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.checks import check_mapping
-from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, check_known
-from archgym.evaluation.capabilities import Confident, fitted
+from archgym.errors import InvalidArgumentError, UnknownNameError, check_known
+from archgym.evaluation.capabilities import Confident
 from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
-    INFEASIBLE_REWARD,
     Objective,
     objective_from_json,
     weight_text,
@@ -29,20 +27,13 @@ from archgym.evaluation.simulator import (
     simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
-from archgym.evaluation.task_choices import (
-    TaskChoices,
-    WeightedWorkload,
-    WorkloadChoice,
-    choosing,
-    recorded_stand_in,
-    resolve_objective,
-    resolve_simulator,
-    resolve_workloads,
-)
 from archgym.evaluation.trials import Trials
 from archgym.files.storage import file_checksums
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.choices import TaskChoices, WeightedWorkload, WorkloadChoice, choosing
+from archgym.tasks.objective import check_domain, resolve_objective
+from archgym.tasks.pipeline import Parts, parts_of, recorded_reference, recorded_stand_in
 
 
 @final
@@ -100,16 +91,7 @@ class Task:
         objective: str | Objective | None = None,
         space: str | None = None,
         fidelity: str | None = None,
-        *,
-        stand_in: str | Path | None = None,
-        subject_to: str | Sequence[str] | None = None,
-        minimise: str | Sequence[str] | None = None,
-        maximise: str | Sequence[str] | None = None,
-        fixed: Mapping[str, Any] | None = None,
-        values: Mapping[str, Any] | None = None,
-        measured: str | Path | None = None,
-        confidence: float | None = None,
-        **options: str,
+        **choices: Any,
     ) -> "Task":
         """Return task from names; what is left out is the simulator's default.
 
@@ -120,49 +102,29 @@ class Task:
           objective: A name, an objective, or text such as ``target:total_time_ns<=90000``.
           space: Name of one of the simulator's spaces.
           fidelity: Name of one of the simulator's fidelities.
-          stand_in: A table or proxy that answers in the simulator's place; what else is given must
-            agree with it. On a table the task is the same as on the simulator.
-          subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5, power_mw <= 900"``. A design
-            that meets all of them ranks above every one that does not. A limit on a parameter,
-            such as ``"banks <= 8"``, leaves its other values out.
-          minimise: Metrics to minimise instead of a named objective.
-          maximise: Metrics to maximise instead of a named objective.
-          fixed: Values at which parameters are held, by name.
-          values: Values that parameters may have, by name: several, or a text such as ``1..8``.
-          measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
-          confidence: Probability with which limits are met under the simulator's error; by default
-            0.5, which takes the simulator's number unchanged.
-          **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
+          **choices: Other attributes of `TaskChoices`, such as ``minimise="area_mm2"`` or
+            ``fixed={"ranks": 2}``, and options of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists the near ones.
           InvalidArgumentError: An argument does not fit.
           FileFormatError: The stand-in is damaged or of another format.
         """
-        return cls.resolve(
-            TaskChoices(
-                simulator=simulator,
-                space=space,
-                workload=workload,
-                objective=objective,
-                fidelity=fidelity,
-                stand_in=stand_in,
-                subject_to=subject_to,
-                minimise=minimise,
-                maximise=maximise,
-                fixed={} if fixed is None else check_mapping("fixed", fixed),
-                values={} if values is None else check_mapping("values", values),
-                measured=measured,
-                confidence=confidence,
-                options=options,
-            )
+        given = TaskChoices.of(
+            simulator=simulator,
+            workload=workload,
+            objective=objective,
+            space=space,
+            fidelity=fidelity,
+            **choices,
         )
+        return cls.resolve(given)
 
     @classmethod
     def resolve(
         cls,
         choices: TaskChoices,
-        known: "dict[str, _Parts] | None" = None,
+        known: "dict[str, Parts] | None" = None,
         reference: Sequence[Any] | None = None,
     ) -> "Task":
         """Return the task that plain choices name; an error's `choice` says which one failed.
@@ -180,11 +142,11 @@ class Task:
         """
         with choosing("simulator"):
             choices = choices.expanded()
-        parts = _parts(choices, {} if known is None else known)
+        parts = parts_of(choices, {} if known is None else known)
         objective = resolve_objective(parts.whole, choices)
         made, default = parts.fitted if reference is None else parts.recorded(reference)
         with choosing("objective"):
-            _check_domain(made, objective, default)
+            check_domain(made, objective, default)
         task = cls(made, parts.space_name, parts.workloads, objective, default)
         return task if choices.metrics is None else task.recording(choices.metrics)
 
@@ -507,7 +469,7 @@ class Task:
         if new or not known.issuperset(names):
             return self
         task = self.recording(names)
-        reference = _recorded_reference(data["reference"])
+        reference = recorded_reference(data["reference"])
         if not self.simulator.spec.is_measured or reference.shape != task.reference.shape:
             return task
         reference.flags.writeable = False
@@ -584,110 +546,3 @@ def _changed_files(recorded: Any, mine: Mapping[str, Any]) -> str:
         return f", or the file of {' or '.join(named)}" if named else ""
     named = [titles.get(path, path) for path in files if files[path] != recorded.get(path)]
     return f": changed is the file of {' and '.join(named)}" if named else ""
-
-
-def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndarray) -> None:
-    """Refuse an objective that cannot tell the default design from one that was not built."""
-    for row in reference:
-        built = np.zeros(1, dtype=np.int16)
-        reward = objective.reward(row[None, :], row, simulator.metrics, built)
-        if reward[0] == INFEASIBLE_REWARD:
-            terms = ", ".join(f"`{term.metric}`" for term in objective.terms)
-            raise InvalidArgumentError(
-                f"Objective {objective.name!r} needs metrics above minus their resolution; "
-                f"the default design has others among {terms}. Shift or negate them."
-            )
-
-
-@final
-@dataclass(frozen=True)
-class _Parts:
-    """Parts of a task that its objective does not decide."""
-
-    whole: Simulator
-    space_name: str
-    workloads: tuple[WeightedWorkload, ...]
-
-    @cached_property
-    def fitted(self) -> tuple[Simulator, np.ndarray]:
-        """The simulator with its default design fitted to the workloads, and its metrics."""
-        with choosing("workload"):
-            made = fitted(self.whole, [weighted.workload for weighted in self.workloads])
-            return made, _reference(made, self.workloads)
-
-    def recorded(self, reference: Sequence[Any]) -> tuple[Simulator, np.ndarray]:
-        """Return `fitted` with the recorded metrics, if these are a measurement of this size."""
-        default = _recorded_reference(reference)
-        shape = len(self.workloads), len(self.whole.metrics)
-        if not self.whole.spec.is_measured or default.shape != shape:
-            return self.fitted
-        default.flags.writeable = False
-        return fitted(self.whole, [w.workload for w in self.workloads]), default
-
-
-def _recorded_reference(reference: Any) -> np.ndarray:
-    """Return recorded metrics of a default design, (n_workloads, n_metrics).
-
-    Raises:
-      InvalidArgumentError: They are not numbers, a list for each workload.
-    """
-    try:
-        return np.array(reference, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidArgumentError(
-            "`reference` of a recorded task must have a list of numbers for each workload; got "
-            f"{reference!r:.60}."
-        ) from None
-
-
-def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
-    """Return the parts of a task, those in `known` where they are the same."""
-    if isinstance(choices.simulator, Simulator):
-        made, space_name = resolve_simulator(choices)
-        return _Parts(made, space_name, resolve_workloads(made, choices))
-    shared = replace(
-        choices,
-        objective=None,
-        minimise=None,
-        maximise=None,
-        subject_to=None,
-        metrics=None,
-    )
-    of_simulator = repr(replace(shared, workload=None))
-    found, alike = known.get(repr(shared)), known.get(of_simulator)
-    is_held = alike is not None and bool(choices.limits_of(alike.whole)[1])
-    if found is not None and not is_held:
-        return found
-    if alike is None or is_held:
-        made, space_name = resolve_simulator(choices)
-        is_held = bool(choices.limits_of(made)[1])
-    else:
-        made, space_name = alike.whole, alike.space_name
-    parts = _Parts(made, space_name, resolve_workloads(made, choices))
-    if not is_held:
-        known.setdefault(of_simulator, parts)
-        known[repr(shared)] = parts
-    return parts
-
-
-def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> np.ndarray:
-    default = simulator.space.default_indices[None, :]
-    rows = []
-    for weighted in workloads:
-        result = simulator.evaluate_batch(default, weighted.workload)
-        reason = int(result.reason[0])
-        if reason != FEASIBLE:
-            why = result.failures[0] if reason == FAILED else simulator.spec.reasons[reason]
-            why = why.removesuffix(".")
-            held = held_values(simulator)
-            values = f"other values of {', '.join(held)}, " if held else ""
-            raise SimulatorError(
-                f"The default design of space {simulator.space.name!r} must run on workload "
-                f"{weighted.workload.name!r}, since rewards are relative to it: {why}. Choose "
-                f"{values}a workload or options of the simulator that it fits, or in Python a "
-                "space with another `default=` of its parameters."
-            )
-        rows.append(result.values[0])
-    reference = np.array(rows)
-    reference.flags.writeable = False
-    return reference

@@ -32,8 +32,8 @@ from archgym.errors import (
 from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
-from archgym.evaluation.task import Evaluation, Task
 from archgym.runtime.closing import Closing
+from archgym.tasks.task import Evaluation, Task
 
 T = TypeVar("T")
 

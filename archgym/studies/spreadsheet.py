@@ -21,11 +21,11 @@ from archgym.evaluation.capabilities import option_names
 from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.restriction import bare
-from archgym.evaluation.task import Task
 from archgym.files.storage import file_checksums, open_file, storage_errors
 from archgym.measurements.file import MAX_MEASUREMENTS, Measurement, check_value
 from archgym.measurements.points import facts_of
 from archgym.spaces.texts import with_values
+from archgym.tasks.task import Task
 
 _MAX_BYTES: Final = 2**26
 _MAX_CELL: Final = 1000

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, StorageError, StudyInterrupted
-from archgym.evaluation.cache import CachedExecutor, problem_key
-from archgym.evaluation.executor import Executor, SerialExecutor, ThreadExecutor
 from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.task import Evaluation, Task
 from archgym.spaces.parameter import Integer
 from archgym.studies.study import Study
+from archgym.tasks.cache import CachedExecutor, problem_key
+from archgym.tasks.executor import Executor, SerialExecutor, ThreadExecutor
+from archgym.tasks.task import Evaluation, Task
 from tests.toys import ToySimulator, toy_task
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_equal_designs_of_a_batch_are_evaluated_once(tmp_path: Path) -> None:
 CODE = """
 import sys
 from pathlib import Path
-from tests.evaluation.test_cache import CachedExecutor, SerialExecutor, logging_task, search
+from tests.tasks.test_cache import CachedExecutor, SerialExecutor, logging_task, search
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 task = logging_task(folder / "log", float(sys.argv[3]))
 search(folder / sys.argv[4], task, CachedExecutor(SerialExecutor(), folder / "cache", 0), seed)

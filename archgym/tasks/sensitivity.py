@@ -8,7 +8,7 @@ import numpy as np
 from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 # chosen: eight designs show nearly every metric to change; 168 make a wrong message unlikely.
 # Half of them are drawn, half are single changes of the default design, which can be built more
