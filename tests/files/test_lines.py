@@ -43,7 +43,7 @@ def test_changed_and_foreign_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="does not match its checksum"):
         read_lines(path, 8)
     path.write_bytes(path.read_bytes().replace(b"19", b"18"))
-    with pytest.raises(FileFormatError, match="a.jsonl:1: .*does not match its checksum"):
+    with pytest.raises(FileFormatError, match=r"a\.jsonl:1: .*does not match its checksum"):
         read_lines(path, 7)
 
 
