@@ -43,6 +43,8 @@ _OUTPUT_BYTES: Final = 64 * 2**20
 _FILE_BYTES: Final = 4 * 2**30
 _MEMORY_BYTES: Final = 32 * 2**30
 _MOST_LETTERS: Final = 500
+# chosen: relative, above what changes of units lose of a double.
+_ROUNDING: Final = 1e-12
 
 
 @final
@@ -62,8 +64,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def is_equal(self) -> bool:
-        """True if the difference is within the tolerance."""
-        return abs(self.difference) <= self.tolerance
+        """True if the difference is within the tolerance, but for last bits of our own number."""
+        return abs(self.difference) <= self.tolerance + _ROUNDING * abs(self.stated)
 
 
 @final

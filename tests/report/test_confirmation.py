@@ -19,7 +19,7 @@ from archgym.evaluation.task import Task
 from archgym.report import confirmation
 from archgym.report.confirmation import Confirmation, confirm, verdicts
 from archgym.report.export import export_design
-from archgym.simulators.kit.exports import Number, Tool, expected, folder, stated
+from archgym.simulators.kit.exports import Number, Tool, expected, folder, rounding, stated
 from tests.toys import SPACE, ToySimulator
 
 DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 2}
@@ -39,11 +39,11 @@ class ToolToy(ToySimulator):
         power = stated(self, indices, workload)["power_mw"]
         numbers = [
             Number(
-                metric="power_mw", value=power, unit="mW", digits=6, after=("Power:",),
-                followed_by="mW",
+                metric="power_mw", value=power, unit="mW", tolerance=rounding(power, 6),
+                after=("Power:",), units={"mW": 1.0, "uW": 1e-3},
             ),
             Number(
-                metric="power_mw", value=power, unit="mW", digits=9, file="out/t.csv",
+                metric="power_mw", value=power, unit="mW", tolerance=1e-9, file="out/t.csv",
                 column="power", weights=(1.0, 1.0),
             ),
         ]  # fmt: skip
@@ -80,6 +80,10 @@ def test_numbers_of_the_tool_are_compared_with_ours(tmp_path: Path) -> None:
     assert found.numbers[0].tolerance == pytest.approx(5e-5)
 
 
+def test_number_in_another_known_unit_is_equal(tmp_path: Path) -> None:
+    assert run(GOOD.replace("20.1 mW", "20100 uW"), tmp_path).is_equal
+
+
 def test_other_number_differs(tmp_path: Path) -> None:
     found = run(GOOD.replace("20.1", "20.2"), tmp_path)
 
@@ -99,7 +103,7 @@ def test_other_number_differs(tmp_path: Path) -> None:
         (GOOD.replace("20.1", "NaN"), "must have a number"),
         (GOOD.replace("20.1", "nan"), "must be finite"),
         (GOOD.replace("20.1", "1e999"), "must be finite"),
-        (GOOD.replace("20.1 mW", "20.1 W"), "must be in mW; got 'W'"),
+        (GOOD.replace("20.1 mW", "20.1 W"), "must be in mW or uW; got 'W'"),
         (GOOD.replace("out/t.csv", "out/u.csv"), "wrote no file 't.csv'"),
         (GOOD.replace("area,power", "area,watts"), "with numbers in column 'power'"),
         (GOOD.replace("10.05", "x"), "with numbers in column 'power'"),

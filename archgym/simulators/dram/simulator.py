@@ -46,6 +46,7 @@ from archgym.simulators.dram.workloads.shipped import (
     note_placement,
 )
 from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.exports import stated
 from archgym.simulators.kit.thermal import (
     PACKAGE_K_PER_W,
     WINDOW_METRICS,
@@ -376,7 +377,8 @@ class DramSimulator(KitSimulator):
         controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
         name = str(design.get("address_mapping", next(iter(LAYOUTS))))
         mapping = self._mapping or layout(name, self.device)
-        return dramsys_files(controller, mapping, self.device, workload.content)
+        metrics = stated(self, indices, workload)
+        return dramsys_files(controller, mapping, self.device, workload.content, metrics)
 
     def _controllers(self, indices: np.ndarray) -> np.ndarray:
         """Return (n, 12) int64, the designs as the kernel reads them."""

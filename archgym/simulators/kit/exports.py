@@ -25,7 +25,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
@@ -48,10 +48,6 @@ _FORMAT: Final = 1
 _NUMBER: Final = re.compile(
     r"\s*([-+]?(?:\d{1,30}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,3})?|nan|inf))(?![\w.])\s*(\S*)"
 )
-# chosen: relative, well above what changes of units lose in the last bits of a number.
-_ROUNDING: Final = 1e-12
-# chosen: rows of a table that a tool prints; a network has 5,000 layers at most.
-_MOST_ROWS: Final = 100_000
 
 
 @final
@@ -93,12 +89,12 @@ class Number:
     """Unit of the tool's number."""
     scale: float = 1.0
     """Units of the tool in one of ours."""
-    digits: int = 0
-    """Significant digits that the tool prints; 0 if it prints all."""
+    tolerance: float = 0.0
+    """Largest difference of equal numbers [tool's unit], such as what the tool rounds off."""
     file: str = STDOUT
     after: tuple[str, ...] = ()
-    followed_by: str = ""
-    """Word that follows the number, such as its unit; empty if none must."""
+    units: Mapping[str, float] = field(default_factory=dict)
+    """Words of which one must follow the number, and what `unit` each is; empty if none must."""
     column: str = ""
     weights: tuple[float, ...] = ()
     """Factor of each row of a table, in order."""
@@ -107,14 +103,6 @@ class Number:
     def stated(self) -> float:
         """Our value in the tool's unit."""
         return self.value * self.scale
-
-    @property
-    def tolerance(self) -> float:
-        """Largest difference of equal numbers [tool's unit]: what rounding to `digits` explains."""
-        if not self.digits or not self.stated:
-            return _ROUNDING * abs(self.stated) if self.scale != 1.0 else 0.0
-        step = 10.0 ** (math.floor(math.log10(abs(self.stated))) + 1 - self.digits)
-        return 0.5 * step + _ROUNDING * abs(self.stated)
 
     def read(self, texts: Mapping[str, str]) -> float:
         """Return the number that a tool printed.
@@ -127,8 +115,13 @@ class Number:
         """
         if self.file not in texts:
             raise FileFormatError(self.file, None, f"holds {self.metric}, and is absent")
-        found = self._of_table if self.column else self._of_text
-        number = found(texts[self.file])
+        try:
+            number = (self._of_table if self.column else self._of_text)(texts[self.file])
+        except FileFormatError:
+            raise
+        except (csv.Error, ValueError, IndexError, OverflowError):
+            problem = f"must be a table with numbers in column {self.column!r}"
+            raise FileFormatError(self.file, None, problem) from None
         if not math.isfinite(number):
             raise FileFormatError(self.file, None, f"{self.metric} must be finite; got {number}")
         return number
@@ -148,35 +141,24 @@ class Number:
                 f"must have a number for {self.metric} behind {self.after[-1]!r}; got {shown!r}"
             )
             raise FileFormatError(self.file, None, problem)
-        if self.followed_by and found[2] != self.followed_by:
-            problem = f"{self.metric} must be in {self.followed_by}; got {found[2][:20]!r}"
+        if self.units and found[2] not in self.units:
+            problem = f"{self.metric} must be in {' or '.join(self.units)}; got {found[2][:20]!r}"
             raise FileFormatError(self.file, None, problem)
-        return _value(found[1])
+        return float(found[1]) * self.units.get(found[2], 1.0)
 
     def _of_table(self, text: str) -> float:
-        rows = csv.reader(io.StringIO(text), skipinitialspace=True)
-        total, count, place = 0.0, 0, -1
-        try:
-            for number, row in enumerate(rows):
-                if not number:
-                    place = [name.strip() for name in row].index(self.column)
-                elif row and count < len(self.weights) and number < _MOST_ROWS:
-                    total += self.weights[count] * _value(row[place].strip())
-                    count += 1
-                elif row:
-                    count += 1
-        except (csv.Error, ValueError, IndexError):
-            problem = f"must be a table with numbers in column {self.column!r}"
-            raise FileFormatError(self.file, None, problem) from None
-        if count != len(self.weights):
-            problem = f"must have {len(self.weights)} rows; got {count}"
+        rows = [row for row in csv.reader(io.StringIO(text), skipinitialspace=True) if row]
+        place = [name.strip() for name in rows[0]].index(self.column)
+        numbers = [float(row[place][:40]) for row in rows[1:]]
+        if len(numbers) != len(self.weights):
+            problem = f"must have {len(self.weights)} rows; got {len(numbers)}"
             raise FileFormatError(self.file, None, problem)
-        return total
+        return math.fsum(w * n for w, n in zip(self.weights, numbers, strict=True))
 
 
-def _value(text: str) -> float:
-    """Return a number that a tool printed; those out of range are not finite."""
-    return float(text[:40])
+def rounding(value: float, digits: int) -> float:
+    """Return what a tool rounds off where it prints this many significant digits."""
+    return 0.5 * 10.0 ** (math.floor(math.log10(abs(value))) + 1 - digits) if value else 0.0
 
 
 def stated(simulator: Simulator, indices: np.ndarray, workload: Workload) -> Metrics:
@@ -212,10 +194,7 @@ def folder(
       why_none: Reason why no number can be compared, where there is none.
     """
     about = {name: text for name, text in asdict(tool).items() if text}
-    rows = [
-        {**_plain(number), "stated": number.stated, "tolerance": number.tolerance}
-        for number in numbers
-    ]
+    rows = [_plain(number) for number in numbers]
     data: dict[str, Any] = {"format": _FORMAT, "tool": about, "numbers": rows}
     if why_none:
         data["why_none"] = why_none
@@ -261,7 +240,7 @@ def expected(files: Mapping[str, str]) -> tuple[Tool, list[Number]]:
         check_whole("format", data["format"], _FORMAT, _FORMAT)
         numbers = []
         for given in data["numbers"]:
-            row = {name: value for name, value in given.items() if name not in _DERIVED}
+            row = {name: value for name, value in given.items() if name != _STATED}
             row |= {name: tuple(row[name]) for name in ("after", "weights") if name in row}
             numbers.append(Number(**row))
         return Tool(**data["tool"]), numbers
@@ -269,16 +248,12 @@ def expected(files: Mapping[str, str]) -> tuple[Tool, list[Number]]:
         raise FileFormatError(EXPECTED, None, f"is not as ArchGym writes it: {error}") from None
 
 
-_DERIVED: Final = ("stated", "tolerance")
+_STATED: Final = "value_in_unit"
 
 
 def _plain(number: Number) -> dict[str, Any]:
-    usual = Number(metric="", value=math.nan, unit="")
-    return {
-        name: value
-        for name, value in asdict(number).items()
-        if name in ("metric", "value", "unit", "file") or value != getattr(usual, name)
-    }
+    row = {name: value for name, value in asdict(number).items() if value not in ("", (), {})}
+    return {**row, _STATED: number.stated}
 
 
 def _script(tool: Tool, command: str) -> str:

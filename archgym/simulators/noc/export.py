@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from archgym.simulators.kit.exports import Number, Tool, folder
+from archgym.simulators.kit.exports import Number, Tool, folder, rounding
 from archgym.simulators.noc.machine import Network
 from archgym.simulators.noc.sampling import Load
 
@@ -63,15 +63,16 @@ def booksim_files(
         "max_samples": load.max_samples, "latency_thres": repr(load.latency_thres),
     }  # fmt: skip
     files["booksim.cfg"] = "".join(f"{name} = {value};\n" for name, value in lines.items())
-    numbers = [
-        Number(
-            metric=metric, value=metrics[metric], digits=6,
-            unit="routers" if metric == "mean_hops" else "cycles",
-            scale=1.0 if metric == "mean_hops" else clock_ghz,
-            after=("Overall Traffic Statistics", text),
-        )
-        for metric, text in _PRINTED.items()
-    ]  # fmt: skip
+    numbers = []
+    for metric, text in _PRINTED.items():
+        unit, scale = ("routers", 1.0) if metric == "mean_hops" else ("cycles", clock_ghz)
+        value = metrics[metric]
+        numbers.append(
+            Number(
+                metric=metric, value=value, unit=unit, scale=scale,
+                tolerance=rounding(value * scale, 6), after=("Overall Traffic Statistics", text),
+            )
+        )  # fmt: skip
     return folder(
         TOOL, files, _COMMAND, numbers,
         differences=[

@@ -118,7 +118,7 @@ def scale_sim_files(
         ),
         Number(
             metric="utilisation_percent", value=metrics["utilisation_percent"], unit="%",
-            file=_REPORT, column="Overall Util %", digits=9,
+            file=_REPORT, column="Overall Util %", tolerance=1e-9,
             weights=tuple(cycles / sum(spent) for cycles in spent),
         ),
     ]  # fmt: skip
