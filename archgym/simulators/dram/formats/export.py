@@ -58,6 +58,7 @@ _THERMAL: Final[Mapping[str, object]] = {
     "GenerateTemperatureMap": True,
     "GeneratePowerMap": True,
 }
+_POWERS: Final = {"dram_die_channel0": {"init_pow": 0, "threshold": 1.0}}
 DRAMSYS: Final = Tool(
     name="DRAMSys",
     release="4.0 of May 2021, commit 460604a",
@@ -146,6 +147,7 @@ def dramsys_files(
             "simconfig": {**_SIMULATION, "PowerAnalysis": device.has_energy}
         },
         f"configs/thermalsim/{name}": {"thermalsimconfig": _THERMAL},
+        f"configs/thermalsim/{_THERMAL['PowerInfoFile']}": {"powerInfo": _POWERS},
     }
     files = {path: json.dumps(content, indent=4) + "\n" for path, content in contents.items()}
     files[f"traces/trace.{ending}"] = trace_text(sent)
