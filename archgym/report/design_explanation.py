@@ -166,6 +166,19 @@ class BestOfStudy:
     """Report of damaged records; None if the journal is intact."""
 
 
+def best_designs(task: Task, folder: Path, n: int) -> list[np.ndarray]:
+    """Return the best designs of a study, the best first, at most `n`.
+
+    Args:
+      task: Task of the study.
+      folder: Folder of the study.
+      n: Number of designs.
+    """
+    log = read_study(folder)
+    rows = log.top_rows(n)
+    return [task.space.indices_of(log.space.design_at(log.records.indices[row])) for row in rows]
+
+
 def check_registered(folder: Path, recipe: Mapping[str, Any]) -> None:
     """Refuse the recorded task of a study that is a Python function."""
     if is_of_function(recipe):

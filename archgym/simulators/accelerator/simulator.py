@@ -32,6 +32,11 @@ from archgym.simulators.accelerator.formats.export import (
     timeloop_files,
 )
 from archgym.simulators.accelerator.formats.files import ARCHITECTURES
+from archgym.simulators.accelerator.formats.scale_sim import (
+    SCALE_SIM,
+    SCALE_SIM_DOC,
+    scale_sim_files,
+)
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
 from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
@@ -81,6 +86,7 @@ from archgym.simulators.accelerator.space import (
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.exports import stated
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
 # README has the loss of the other one.
@@ -261,7 +267,7 @@ class AcceleratorSimulator(RowSimulator):
             model_reasons=(),
             costs={},
             relief={},
-            exports={},
+            exports={SCALE_SIM: SCALE_SIM_DOC} if is_plain else {},
             groups={},
         )
 
@@ -420,6 +426,9 @@ class AcceleratorSimulator(RowSimulator):
         Raises:
           InvalidDesignError: A layer has no mapping, or Timeloop cannot express the accelerator.
         """
+        if form == SCALE_SIM:
+            design = self.space.design_at(indices)
+            return scale_sim_files(design, workload.content, stated(self, indices, workload))
         is_timeloop = form == TIMELOOP
         built, layers = self.mapped(indices, workload, maps_layers=is_timeloop)
         if not is_timeloop:

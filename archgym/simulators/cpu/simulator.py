@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
@@ -56,6 +56,8 @@ from archgym.simulators.cpu.workloads.programs import (
     names,
 )
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.exports import stated
+from archgym.traces.instructions.generators import generate
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
 DEFAULT_NODE: Final = "22nm"
@@ -165,7 +167,7 @@ class CpuSimulator(RowSimulator):
         ),
         objectives=STRUCTURAL_OBJECTIVES,
         costs=COSTS,
-        exports={"champsim": "Configuration of ChampSim."},
+        exports={"champsim": "Configuration of ChampSim, and the trace of the program."},
         groups=GROUPS,
     )
 
@@ -473,10 +475,32 @@ class CpuSimulator(RowSimulator):
         return n_cores * wide, m["CPU.rob"], peak, built.least(n_cores).get("power_mw", 0.0)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the machine of a design as a configuration of ChampSim."""
+        """Return the machine of a design as a configuration of ChampSim, with its trace.
+
+        Raises:
+          InvalidDesignError: The design cannot be built, or ChampSim cannot express it.
+        """
         from archgym.simulators.cpu.formats.champsim import champsim_files
 
-        return champsim_files(machine_of(self.space.name, self.space.design_at(indices)))
+        program: Program = workload.content
+        ghz = self.space.design_at(indices).get("clock_ghz", NOMINAL_GHZ)
+        refusals = {
+            "`cores` must be 1, since nothing compares several": bool(self._corunners),
+            "`fidelity` must be standard; ChampSim lacks the devices of dram": self.fidelity
+            != "standard",
+            f"`clock_ghz` must be 4, at which times are whole; got {ghz}": ghz != NOMINAL_GHZ,
+            f"workload {program.name!r} must be a program that ships; run the recorded trace "
+            "with the exported configuration of one": program.is_recorded,
+        }
+        for problem, is_so in refusals.items():
+            if is_so:
+                raise InvalidDesignError(f"For ChampSim, {problem}.")
+        metrics = stated(self, indices, workload)
+        found = self.built(indices)
+        assert not isinstance(found, str), "the design was built"
+        _, warmup, length = self.region(program)
+        records = generate(program.name, self._n + _IN_FLIGHT)
+        return champsim_files(found.running, records, warmup, length, metrics)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises the program's counted region: name to (value, unit)."""

@@ -57,6 +57,7 @@ from archgym.simulators.dram.workloads.shipped import (
 )
 from archgym.simulators.dram.workloads.trace import Trace, waits_not_compared
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.exports import stated
 
 DEFAULT_FAMILY: Final = "ddr5"
 CONTROLLER: Final = "ramulator"
@@ -134,7 +135,7 @@ class RamulatorSimulator(RowSimulator):
         },
         default_objective="balanced",
         default_workload="kv-cache-gather",
-        exports={"ramulator": "Script for Ramulator 2.1, and the requests as its trace."},
+        exports={"ramulator": "Memory of Ramulator 2.1, requests, and a driver that sends them."},
         exports_of_options={"dramsys": "device=ddr4-2400"},
         model_reasons=(_LIVELOCK, _CAPACITY, _SCATTER),
         groups=FAMILY_GROUPS,
@@ -428,7 +429,7 @@ class RamulatorSimulator(RowSimulator):
         }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design as a script of Ramulator 2.1, with the requests as its trace.
+        """Return a design as a memory of Ramulator 2.1, with its requests and a driver.
 
         Raises:
           InvalidDesignError: Ramulator cannot express the design.
@@ -436,7 +437,11 @@ class RamulatorSimulator(RowSimulator):
         from archgym.simulators.dram.formats.export import ramulator_files
 
         configuration = self.configuration(self.space.design_at(indices))
-        return ramulator_files(configuration, self.made.family, self.made.path, workload.content)
+        bursts = self.opened(workload)
+        metrics = stated(self, indices, workload)
+        return ramulator_files(
+            configuration, self.made, workload.name, bursts.requests, bursts.first, metrics
+        )
 
 
 def _load(device: str) -> tuple[Standard, str]:

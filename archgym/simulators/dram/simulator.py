@@ -60,6 +60,7 @@ from archgym.simulators.dram.workloads.shipped import (
 )
 from archgym.simulators.dram.workloads.trace import waits_not_compared
 from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.exports import stated
 
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)
@@ -382,7 +383,8 @@ class DramSimulator(KitSimulator):
         controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
         name = str(design.get("address_mapping", next(iter(LAYOUTS))))
         mapping = self._mapping or layout(name, self.device)
-        return dramsys_files(controller, mapping, self.device, workload.content)
+        metrics = stated(self, indices, workload)
+        return dramsys_files(controller, mapping, self.device, workload.content, metrics)
 
     def _mapping_index(self, indices: np.ndarray) -> np.ndarray:
         """Return (n,) int64, the designs' rows of the decoded trace."""
