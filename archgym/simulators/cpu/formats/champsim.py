@@ -8,7 +8,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from archgym.simulators.cpu.machine import DEFAULTS, PREDICTORS, REPLACEMENTS, Machine
+from archgym.simulators.cpu.machine import (
+    DEFAULTS,
+    NOMINAL_MHZ,
+    PREDICTORS,
+    REPLACEMENTS,
+    Machine,
+    cycle_ps,
+)
 
 _CORE: Final = {
     "ifetch_buffer": "ifetch_buffer_size", "decode_buffer": "decode_buffer_size",
@@ -54,7 +61,6 @@ differ unless `inc/defaults.hpp` is changed:
 
 """
 _NOT_READ: Final = ("CPU.dib_hit_buffer", "CPU.dib_inorder_width", "CPU.dib_hit_latency")
-_CLOCK_MHZ: Final = 4000
 _BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
 _PAGE_LEVELS: Final = 5
 
@@ -85,7 +91,8 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
         return {key: machine[f"{name}.{ours}"] for ours, key in keys.items()}
 
     predictor = PREDICTORS[machine["CPU.branch_predictor"]].replace("-", "_")
-    core = {"frequency": _CLOCK_MHZ, **section("CPU", _CORE)}
+    clock_mhz = machine.get("CPU.clock_mhz", NOMINAL_MHZ)
+    core = {"frequency": clock_mhz, **section("CPU", _CORE)}
     core |= {"branch_predictor": predictor, "btb": "basic_btb"}
     config: dict[str, Any] = {
         "executable_name": "bin/champsim",
@@ -110,7 +117,10 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
     config["virtual_memory"] = {
         "pte_page_size": _PAGE_BYTES,
         "num_levels": _PAGE_LEVELS,
-        "minor_fault_penalty": machine["VMEM.fault_penalty"],
+        # In cycles of the fastest clock, which may be the memory's.
+        "minor_fault_penalty": machine["VMEM.fault_penalty"]
+        * cycle_ps(machine)
+        // min(cycle_ps(machine), 2_000_000 // machine["DRAM.data_rate"]),
         # Physical pages are given out in order.
         "randomization": False,
     }
