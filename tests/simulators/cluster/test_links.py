@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archgym.simulators.cluster.formats.clusters import NPUS
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster import ClusterSimulator
+from archgym.simulators.cluster.clusters import NPUS
 from archgym.simulators.cluster.kernel.engine import simulate
 from archgym.simulators.cluster.kernel.iteration import Parallelism
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
