@@ -136,7 +136,7 @@ def power_course(
       run: A run before its first event.
       settings: Settings of all of it, as `run.advance` takes them.
       counters: Names of the counters of a part, `time_ps` among them.
-      window_us: Least length of a window; what is left at the end joins the last one.
+      window_us: Least length of a window; less than half of it joins a neighbour.
     """
     ends = [(0.0, 0.0)]
     place, now_us = counters.index("time_ps"), 0.0
@@ -144,9 +144,12 @@ def power_course(
         now_us += 1e-6 * run.advance(settings, run.n_answered + _STEP)[place]
         if run.is_over or now_us - 1e-3 * ends[-1][1] >= window_us:
             ends.append(run.account())
-    if len(ends) > 2 and ends[-1][1] - ends[-2][1] < 500.0 * window_us:
-        del ends[-2]
-    energy_pj, time_ns = np.diff(np.array(ends), axis=0).T
+    kept = [ends[-1]]
+    for end in reversed(ends[1:-1]):
+        # An account ends with a command that may come after the end of the next part's.
+        if min(kept[-1][1] - end[1], end[1]) >= 500.0 * window_us and end[0] <= kept[-1][0]:
+            kept.append(end)
+    energy_pj, time_ns = np.diff(np.array([ends[0], *reversed(kept)]), axis=0).T
     return 1e-3 * energy_pj / time_ns, 1e-9 * time_ns
 
 

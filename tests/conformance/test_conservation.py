@@ -9,15 +9,15 @@ breaks a law.
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from archgym.errors import ArchGymError
+from archgym.errors import ArchGymError, SimulatorError
 from archgym.evaluation.capabilities import fitted
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Laws, hold_to
 from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.restriction import restrict
 from archgym.evaluation.simulator import (
@@ -35,11 +35,17 @@ _N = 2000
 _QUICK_N = 12
 _AT_ONCE = 8
 _TRIES = 4
-# Options of every run, so that runs take milliseconds; all others are drawn.
-_SMALL: Mapping[str, Mapping[str, str]] = {
-    "cpu": {"instructions": "12000"},
-    "cpu+dram": {"cpu.instructions": "12000"},
-    "dram": {"requests": "4000"},
+# Options of a run, of which one is drawn, so that runs take milliseconds; others are drawn, too.
+_SMALL: Mapping[str, Sequence[Mapping[str, str]]] = {
+    "cpu": ({"instructions": "12000"},),
+    "cpu+dram": ({"cpu.instructions": "12000"},),
+    "dram": (
+        {"requests": "4000"},
+        *(
+            {"requests": "4000", "device": each}
+            for each in ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
+        ),
+    ),
 }
 
 
@@ -92,8 +98,9 @@ def _made(
     """Yield a simulator with at most two drawn options; none if nothing that is drawn can be."""
     declared = np.array([each for each in declared_options(kind) if each.samples], dtype=object)
     for attempt in range(_TRIES):
-        options: dict[str, Any] = dict(_SMALL.get(kind.spec.name, {}))
-        drawn = rng.integers(0, 3) if attempt < _TRIES - 1 else 0
+        small, is_last = _SMALL.get(kind.spec.name, ({},)), attempt == _TRIES - 1
+        options: dict[str, Any] = dict(small[0 if is_last else rng.integers(len(small))])
+        drawn = 0 if is_last else rng.integers(0, 3)
         for option in rng.permutation(declared)[:drawn]:
             options[option.name] = str(rng.choice(option.samples))
         try:
@@ -107,8 +114,12 @@ def _made(
 
 def _count(tally: Tally, simulator: Simulator, designs: np.ndarray, workload: Workload) -> None:
     designs = simulator.space.canonical(designs)
-    result = simulator.evaluate_batch(designs, workload)
     where = f"{simulator.space.name} {simulator.fidelity} {dict(simulator.options)} {workload.name}"
+    try:
+        result = simulator.evaluate_batch(designs, workload)
+    except SimulatorError as error:
+        tally.violations.append(f"{where}: {error}")
+        return
     tally.violations += [f"{where}: {text}" for text in result.failures.values()]
     built = result.reason == FEASIBLE
     if not built.any():
@@ -160,6 +171,70 @@ def test_result_beyond_physics_is_a_failure_and_never_feasible(wrapped: bool) ->
 
 def _design(depth: int) -> dict[str, Any]:
     return {"mode": "slow", "banks": 4, "depth": depth, "gain": 0.5, "boost": 0}
+
+
+_MISSES_OF_BUFFER = "time is the row misses' latency over the entries of the buffer"
+_ROWS = "time is the rows that were opened over the banks"
+_MISSES_AT_ONCE = "cycles are the DRAM's misses times their latency over those at once"
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "law", "most"),
+    [
+        ({}, {"request_buffer_size": 1}, _MISSES_OF_BUFFER, 1.5),
+        ({"device": "ddr4-2400"}, {"arbiter": "Fifo", "page_policy": "Closed"}, _ROWS, 2.5),
+        ({"device": "ddr5"}, {}, _ROWS, 4.5),
+    ],
+)
+def test_time_of_a_memory_that_is_shorter_than_its_misses_take_is_caught(
+    options: dict[str, str], changes: dict[str, Any], law: str, most: float
+) -> None:
+    simulator = make_simulator(simulator_class("dram"), "default", "exact", options)
+    workload, design = simulator.workload("random"), simulator.space.default_indices
+    names = {parameter.name for parameter in simulator.space.parameters}
+    values = {**simulator.space.design_at(design), **changes}
+    design = simulator.space.indices_of({name: values[name] for name in names & values.keys()})
+
+    _is_caught_below(simulator, design[None, :], workload, law, most)
+
+
+@pytest.mark.slow
+def test_cycles_of_a_core_that_are_fewer_than_its_misses_take_are_caught() -> None:
+    simulator = make_simulator(
+        simulator_class("cpu"), "default", "standard", {"instructions": "12000"}
+    )
+    values = {**simulator.space.design_at(simulator.space.default_indices), "llc_mshr": 8}
+    values |= {"dram_queue": 2}
+    design = simulator.space.indices_of(values)
+
+    workload = simulator.workload("hash-join")
+    _is_caught_below(simulator, design[None, :], workload, _MISSES_AT_ONCE, 4.0)
+
+
+def _is_caught_below(
+    simulator: Simulator, designs: np.ndarray, workload: Workload, law: str, most: float
+) -> None:
+    """Assert that the law allows a result and its time divided by `most`, and no other one."""
+    result = simulator.evaluate_batch(designs, workload)
+    names = [spec.name for spec in simulator.metrics]
+    rates = [i for i, name in enumerate(names) if name in ("bandwidth_gb_per_s", "ipc")]
+    rates += [i for i, name in enumerate(names) if name == "dram_bandwidth_gb_per_s"]
+    times = [i for i, name in enumerate(names) if name in ("total_time_ns", "total_cycles")]
+    found, least = laws_of(
+        simulator, designs, dict(zip(names, result.values.T, strict=True)), workload
+    )[law]
+    ratio = float((found / least)[0])
+    assert 1.0 <= ratio <= most
+
+    for factor, is_caught in ((0.99 * ratio, False), (1.01 * ratio, True)):
+        values = result.values.copy()
+        values[:, times] /= factor
+        values[:, rates] *= factor
+        columns = dict(zip(names, values.T, strict=True))
+        broken = {law: laws_of(simulator, designs, columns, workload)[law]}
+        held = hold_to(simulator.name, broken, np.arange(1), replace(result, values=values))
+        assert held.reason.tolist() == [FAILED if is_caught else FEASIBLE]
+        assert (law in held.failures.get(0, "")) == is_caught
 
 
 def main(names: Sequence[str]) -> int:

@@ -372,12 +372,12 @@ class DramSimulator(KitSimulator):
         opening = min(timing[name] for name in ("RCD", "RCDRD", "RCDWR") if name in timing)
         opening -= timing.get("AL", 0)
         closing = timing.get("RPPB", timing.get("RP", 0))
-        banks, designs = device.n_ranks * device.n_banks, list(map(self.space.design_at, indices))
-        entries = np.array([
-            int(str(design["request_buffer_size"]))
-            * {"Bankwise": banks, "ReadWrite": 2}.get(str(design.get("scheduler_buffer")), 1)
-            for design in designs
-        ])  # fmt: skip
+        banks = device.n_ranks * device.n_banks
+        # A buffer of one request holds one, whatever it limits; see the module `space`.
+        sizes = ((int(str(d["request_buffer_size"])), d.get("scheduler_buffer"))
+                 for d in map(self.space.design_at, indices))  # fmt: skip
+        limited: dict[Any, int] = {"Bankwise": banks, "ReadWrite": 2}
+        entries = np.array([n * limited.get(kind, 1) if n > 1 else 1 for n, kind in sizes])
         # Each was first in an activation or a precharge of its own, and precharges follow
         # activations. A bank's activations are a row cycle apart.
         opened = np.maximum(missed, conflicts) - banks
