@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
 .PHONY: help demo test test-slow pytest lint style types wheel kernels bench leaderboard paper docs site dist
-.PHONY: constraints hashes sbom audit fuzz clean
+.PHONY: constraints hashes sbom audit fuzz islands clean
 
 help:
 	@echo "make demo       search how to serve Mixtral 8x7B from a 24 GB card, with three agents"
@@ -39,6 +39,7 @@ help:
 	@echo "make constraints  write the versions of .venv to constraints.txt, and their hashes (needs uv)"
 	@echo "make audit      compare the pinned versions with known vulnerabilities"
 	@echo "make sbom       list what the core installs in build/archgym.cdx.json (CycloneDX)"
+	@echo "make islands    run the core's tests in a copy with one simulator"
 	@echo "make fuzz       read mutated files of all formats for SECONDS=60"
 	@echo "make clean      remove .venv and what was built"
 
@@ -160,6 +161,9 @@ $(AUDIT)/bin/pip-audit:
 SECONDS := 60
 fuzz: $(FULL)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+islands: $(FULL)
+	$(BIN)/python tests/check_islands.py soc
 
 sbom: $(AUDIT)/bin/pip-audit
 	$(AUDIT)/bin/cyclonedx-py requirements --output-reproducible --output-file build/archgym.cdx.json \

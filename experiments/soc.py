@@ -20,13 +20,13 @@ import numpy as np
 
 from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.errors import BudgetExhausted
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.kernel.state import Rules
 from archgym.simulators.soc.metrics import COLUMNS, is_met
 from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.workloads import SHIPPED
+from archgym.tasks.task import Task
 
 AGENTS = (
     "bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extra_trees", "few",

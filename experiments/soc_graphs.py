@@ -12,15 +12,9 @@ from typing import Final
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.simulators.soc.kernel.graph import (
-    MAX_TASKS,
-    Accelerator,
-    Budgets,
-    Edge,
-    Task,
-    TaskGraph,
-)
-from archgym.simulators.soc.kernel.state import BANK_BYTES, PROCESSOR_ENERGY
+from archgym.simulators.soc.graph import MAX_TASKS, Accelerator, Budgets, Edge, Task, TaskGraph
+from archgym.simulators.soc.kernel.state import PROCESSOR_ENERGY
+from archgym.simulators.soc.machine import BANK_BYTES
 from archgym.simulators.soc.metrics import COLUMNS, measure
 from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.space import soc_space

@@ -20,7 +20,6 @@ from archgym.errors import (
     SimulatorError,
 )
 from archgym.evaluation.external import run_in_folder
-from archgym.evaluation.task import Task
 from archgym.files.json_types import typed
 from archgym.files.lines import append_line, read_lines
 from archgym.files.storage import open_file
@@ -32,6 +31,7 @@ from archgym.report.export import (
 )
 from archgym.simulators.kit.exports import EXPECTED, RUN, STDOUT, Number, Tool, expected
 from archgym.studies.metadata import read_header
+from archgym.tasks.task import Task
 
 FILE_NAME: Final = "confirmations.jsonl"
 EQUAL: Final = "equal"

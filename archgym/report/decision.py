@@ -143,7 +143,7 @@ class Decision:
 
     Example:
       >>> from tempfile import TemporaryDirectory
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.studies.snapshot import read_study
       >>> from archgym.studies.study import Study
       >>> from archgym.testing import ProvingSimulator

@@ -10,7 +10,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.capabilities import Bottleneck, bottlenecks_of, breakdown_of
 from archgym.evaluation.function import is_of_function
-from archgym.evaluation.task import Task
 from archgym.files.remote import command_line
 from archgym.report.explain import (
     ASSUMED_ERROR_PERCENT,
@@ -23,6 +22,7 @@ from archgym.report.explain import (
 )
 from archgym.runtime.progress import StageProgress
 from archgym.studies.snapshot import read_study
+from archgym.tasks.task import Task
 
 
 @final

@@ -376,8 +376,8 @@ def _known(logs: Sequence[StudyLog], tables: Sequence[Path]) -> "dict[str, Exhau
     if not tables:
         return {}
     from archgym.errors import UnknownNameError
-    from archgym.evaluation.task import Task
     from archgym.tables import Exhaustive, TableSimulator
+    from archgym.tasks.task import Task
 
     found: dict[str, Exhaustive] = {}
     for path in tables:

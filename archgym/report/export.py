@@ -26,12 +26,12 @@ from archgym.evaluation.simulator import (
     simulator_names,
 )
 from archgym.evaluation.stand_in import StandIn
-from archgym.evaluation.task import Task
 from archgym.files.remote import local_output, placed
 from archgym.files.storage import make_folder, write_atomic
 from archgym.report.commands import evaluate_command
 from archgym.report.quantities import grouped_number
 from archgym.simulators.kit.exports import EXPECTED, README, differences, with_differences
+from archgym.tasks.task import Task
 
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
     "json": "Design, metrics with units, limits and task; `--design` reads it.",

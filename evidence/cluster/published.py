@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.cluster.formats.clusters import NPUS, Dimension
+from archgym.simulators.cluster.clusters import NPUS, Dimension
 from archgym.simulators.cluster.kernel.iteration import (
     LAYER_FIELDS,
     Parallelism,

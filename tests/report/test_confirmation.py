@@ -15,11 +15,11 @@ from archgym.errors import (
     UnknownNameError,
 )
 from archgym.evaluation.simulator import Workload
-from archgym.evaluation.task import Task
 from archgym.report import confirmation
 from archgym.report.confirmation import Confirmation, confirm, verdicts
 from archgym.report.export import export_design
 from archgym.simulators.kit.exports import Number, Tool, expected, folder, rounding, stated
+from archgym.tasks.task import Task
 from tests.toys import SPACE, ToySimulator
 
 DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 2}

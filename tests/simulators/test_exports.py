@@ -13,13 +13,13 @@ from archgym.errors import InvalidDesignError
 from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, default_workload, simulator_class
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design, left_out
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.simulator import ClusterSimulator
 from archgym.simulators.cpu.formats.champsim import champsim_config
 from archgym.simulators.cpu.machine import DEFAULTS, machine
 from archgym.simulators.soc.simulator import SocSimulator
+from archgym.tasks.task import Task
 from tests.conformance.test_round_trips import in_place_of_models
 
 

@@ -13,9 +13,9 @@ from archgym.errors import ArchGymError, InvalidDesignError
 from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.report.confirmation import confirm
 from archgym.simulators.kit.exports import EXPECTED, README, RUN, expected, stated
+from archgym.tasks.task import Task
 
 # Forms of our own, which no tool reads.
 OWN = {"architecture", "serving", "system"}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import SimulatorError
-from archgym.simulators.cluster.formats.clusters import Cluster, Dimension, Npu, network_dollars
+from archgym.simulators.cluster.clusters import Cluster, Dimension, Npu, network_dollars
 from archgym.simulators.cluster.kernel.engine import Outcome, simulate
 from archgym.simulators.cluster.kernel.iteration import (
     LAYER_FIELDS,
@@ -150,7 +150,8 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
         parts = []
         for at, (place, n) in enumerate(zip(places, sizes, strict=True)):
             part = replace(physical[place], npus=n)
-            if values.get("shared") and part.topology == "Ring":
+            is_shared = values.get("shared") or values.get("backend") == "aware"
+            if is_shared and part.topology == "Ring":
                 # The NPUs of outer parts are so many links apart, and as many parts share a link.
                 apart = prod(sizes[places.index(place) : at])
                 part = replace(

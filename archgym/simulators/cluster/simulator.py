@@ -19,8 +19,18 @@ from archgym.errors import (
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
+from archgym.simulators.cluster.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,
@@ -47,20 +57,10 @@ from archgym.simulators.cluster.space import (
     default_cluster,
     design_space,
     fitting_default,
-    values_of,
+    machine_of,
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_DOLLARS_PER_KWH,
-    DEFAULT_GRID,
-    DEFAULT_PUE,
-    ElectricityOption,
-    GridOption,
-    PueOption,
-    YearsOption,
-    ownership_metrics,
-)
 from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
@@ -74,6 +74,7 @@ _NETWORKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "standard": {"shared": True},
     "short": {"shared": True},
     "every-link": {"shared": True, "backend": "aware"},
+    "store-and-forward": {"backend": "aware"},
     "congestion-free": {},
 }
 """Links of each fidelity, in the words of `System`."""
@@ -90,9 +91,9 @@ class ClusterSimulator(RowSimulator):
 
     A design is a network, how collectives use it, and how a model is spread and scheduled.
     Messages queue for the links that they share. One NPU and its links stand for those of its
-    pipeline stage. The fidelity `every-link` simulates all NPUs and links. Without congestion, as
-    in ASTRA-sim, messages share no link; a design whose links then carry more than their bandwidth
-    is infeasible.
+    pipeline stage. The fidelity `every-link` simulates all NPUs and links; `store-and-forward` is
+    ASTRA-sim's network with congestion, and `congestion-free` the one without it. There messages
+    share no link; a design whose links then carry more than their bandwidth is infeasible.
     """
 
     spec = SimulatorSpec(
@@ -104,7 +105,7 @@ class ClusterSimulator(RowSimulator):
         # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
         evaluation_s=0.02,
         space_names=SPACE_NAMES,
-        fidelity_names=("standard", "short", "every-link", "congestion-free"),
+        fidelity_names=tuple(_NETWORKS),
         faster_fidelity="short",
         # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though
         # it is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other
@@ -193,8 +194,9 @@ class ClusterSimulator(RowSimulator):
           system: As its `Option` says; so do the others.
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`. `every-link`
-            simulates each link of all NPUs. `congestion-free` leaves out that messages share
-            links and reductions memory, as ASTRA-sim does by default.
+            simulates each link of all NPUs. `store-and-forward` does so as ASTRA-sim: a switch
+            sends a message on when all of it has come. `congestion-free` leaves out that messages
+            share links and reductions memory, as ASTRA-sim does by default.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -294,7 +296,7 @@ class ClusterSimulator(RowSimulator):
 
     def values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a design says, in the words of `machine.build`."""
-        values = values_of(self.space.name, design, self.cluster, self._npus)
+        values = machine_of(self.space.name, design, self.cluster, self._npus)
         if self._rates:
             values["npu"] = replace(values.get("npu", self.cluster.npu), **self._rates)
         if "quirks" in self.options:

@@ -17,13 +17,7 @@ from math import gcd, prod
 from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulators.cluster.formats.clusters import (
-    NPUS,
-    Cluster,
-    Dimension,
-    cluster,
-    dollars_per_gb,
-)
+from archgym.simulators.cluster.clusters import NPUS, Cluster, Dimension, cluster, dollars_per_gb
 from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS, memory_bytes
 from archgym.simulators.cluster.kernel.system import INTRA, TOPOLOGIES
 from archgym.simulators.cluster.machine import Built, Infeasible
@@ -414,7 +408,9 @@ def _per_link(topology: str, npus: int, total: float) -> float:
     return total / max(1, npus - 1) if topology == "FullyConnected" else total
 
 
-def values_of(name: str, design: Mapping[str, Any], base: Cluster, npus: int = 0) -> dict[str, Any]:
+def machine_of(
+    name: str, design: Mapping[str, Any], base: Cluster, npus: int = 0
+) -> dict[str, Any]:
     """Return what a design says, in the words of `machine.build`; `npus` as in `design_space`."""
     values: dict[str, Any] = {
         key: design[key]

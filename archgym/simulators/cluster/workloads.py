@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, read_document
-from archgym.simulators.cluster.formats.clusters import name_of
+from archgym.simulators.cluster.clusters import name_of
 from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ Area, energy and leakage are a proposal that nothing was compared with silicon: 
 designs mean anything. Everything that a design sizes is an array of memory cells from CACTI's
 table; the rest is logic that scales with widths.
 
-Sources: arrays, CACTI 7 at 22 nm (`archgym.simulators.kit.arrays`); ports beyond the first,
+Sources: arrays, CACTI 7 at 22 nm (`archgym.physics.arrays`); ports beyond the first,
 area with the square and energy with the root of their number, as cells are limited by wires
 (V. Zyuban, P. Kogge, *The energy complexity of register files*, ISLPED 1998); a DRAM transfer, as
 the translation simulator has it.
@@ -22,6 +22,8 @@ import numpy.typing as npt
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.physics.arrays import Array, cache_array, tlb_array
+from archgym.physics.thermal import hottest_c
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, Core, Ideal
 from archgym.simulators.cpu.machine import Machine
@@ -35,9 +37,7 @@ from archgym.simulators.cpu.power import (
     misses_of,
     structures,
 )
-from archgym.simulators.cpu.workloads import InstructionTrace
-from archgym.simulators.kit.arrays import Array, cache_array, tlb_array
-from archgym.simulators.kit.thermal import hottest_c
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 
 AREA_LIMIT_MM2: Final = 12.0
 """chosen: about a fifth above the default design, below a twice as wide core."""
@@ -144,7 +144,7 @@ class Operation:
     """Technology and operating point of the structural model of area and power.
 
     Attributes:
-      node: One of `archgym.simulators.kit.economics.NODES`.
+      node: One of `archgym.physics.economics.NODES`.
       ghz: The core's clock.
       volts: Its supply; 0.8 V is nominal.
     """

@@ -11,6 +11,17 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_nam
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_GRID,
+    NODES,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    chip_metrics,
+    economic_metrics,
+)
+from archgym.physics.thermal import CONVECTION_K_PER_W, window_metrics
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import COUNTERS, STRIDES, Ideal, run
@@ -36,7 +47,7 @@ from archgym.simulators.cpu.space import (
     design_space,
     machine_of,
 )
-from archgym.simulators.cpu.workloads import (
+from archgym.simulators.cpu.workloads.programs import (
     DEFAULT_WORKLOAD,
     InstructionTrace,
     Program,
@@ -45,18 +56,7 @@ from archgym.simulators.cpu.workloads import (
     names,
 )
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_GRID,
-    NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    chip_metrics,
-    economic_metrics,
-)
 from archgym.simulators.kit.exports import stated
-from archgym.simulators.kit.thermal import CONVECTION_K_PER_W, window_metrics
 from archgym.traces.instructions.generators import generate
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 

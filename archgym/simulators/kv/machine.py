@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
-    from archgym.simulators.moe.machine.step_time import StepCosts
+    from archgym.simulators.moe.kernel.step_time import StepCosts
 
 # chosen: a card of 100 Gbit/s, for servers whose description has no network.
 _NETWORK_GB_PER_S: Final = 12.5

@@ -19,11 +19,11 @@ from archgym.runtime.reductions import report_loss
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kit.exports import Tool, folder
 from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
-from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.machine import TIERS
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.kv.workloads import (
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.workloads.traces import (
     DEFAULT_WORKLOAD,
     SHIPPED,
     TraceContent,

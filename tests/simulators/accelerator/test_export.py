@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.capabilities import exported
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.accelerator.formats.export import expressible_mapping, shared_dimensions
 from archgym.simulators.accelerator.formats.files import load_architecture, read_mapping
 from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
 from archgym.simulators.accelerator.kernel.evaluation import Access, evaluate_mapping
 from archgym.simulators.accelerator.simulator import AcceleratorSimulator
+from archgym.tasks.task import Task
 
 
 def written(task: Task, indices: np.ndarray, form: str, folder: Path) -> Path:

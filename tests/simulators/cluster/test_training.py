@@ -10,7 +10,7 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.capabilities import results_without
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.formats.clusters import Dimension, cluster, network_dollars
+from archgym.simulators.cluster.clusters import Dimension, cluster, network_dollars
 from archgym.simulators.cluster.kernel.iteration import Parallelism, activation_bytes, stage_firsts
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.machine import Infeasible, run, split

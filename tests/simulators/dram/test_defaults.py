@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.families import RamulatorSimulator
 
 
 def test_default_of_lpddr5_is_near_the_best_tail_at_low_load() -> None:

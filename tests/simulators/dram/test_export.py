@@ -10,15 +10,15 @@ import pytest
 from archgym.errors import InvalidDesignError
 from archgym.evaluation import capabilities
 from archgym.evaluation.simulator import default_workload
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS, simulate, tables
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.dramsys.mapping import AddressMapping, decode
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, read_mapping, read_memspec
-from archgym.simulators.dram.formats.trace import read_trace
-from archgym.simulators.dram.kernel.batch import OUTPUTS, simulate, tables
-from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.mapping import AddressMapping, decode
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.workloads.trace import read_trace
+from archgym.tasks.task import Task
 
 
 @dataclass(frozen=True)

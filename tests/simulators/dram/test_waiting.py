@@ -10,18 +10,18 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.capabilities import exported, facts_about, never_compared
 from archgym.evaluation.simulator import Workload
-from archgym.evaluation.task import Task
 from archgym.report.decision import decide
 from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
-from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
-from archgym.simulators.dram.kernel.batch import tables
-from archgym.simulators.dram.kernel.devices import device
-from archgym.simulators.dram.kernel.mapping import decode, layout
+from archgym.simulators.dram.dramsys.devices import device
+from archgym.simulators.dram.dramsys.kernel.batch import tables
+from archgym.simulators.dram.dramsys.mapping import decode, layout
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, run
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
+from archgym.simulators.dram.workloads.trace import Trace, read_trace, trace_text, write_trace
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.simulators.dram.recording import Recording, record
 from tests.simulators.dram.test_kernel import CYCLE, address, controller
 

@@ -16,11 +16,12 @@ from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import declared_options
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.simulator import FORMATS, GB, TOOLS
-from archgym.simulators.kv.workloads import analyse, live_blocks, memory_for, stream_blocks
-from archgym.simulators.moe.kernel.columns import FIRST_NS
-from archgym.simulators.moe.machine.step_time import step_contents
+from archgym.simulators.kv.workloads.traces import stream_blocks
+from archgym.simulators.moe.kernel.step_time import step_contents
+from archgym.simulators.moe.machine.columns import FIRST_NS
 
 
 def served(options: dict[str, Any] | None = None, **changes: Any) -> Any:

@@ -15,11 +15,11 @@ from archgym.simulators.accelerator.formats.files import architecture_yaml
 from archgym.simulators.accelerator.formats.timeloop_nodes import spread_name
 from archgym.simulators.accelerator.formats.timeloop_problem import problem_text
 from archgym.simulators.accelerator.formats.timeloop_yaml import timeloop_mapping_text
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
-from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping
 from archgym.simulators.accelerator.mapping.mapper import Found, Search, find_mapping
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.problem import TENSORS, Problem
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 ARCHITECTURE: Final = "architecture"

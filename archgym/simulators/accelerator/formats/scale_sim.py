@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from archgym.simulators.accelerator.kernel.problem import INPUTS, Problem
 from archgym.simulators.accelerator.kernel.systolic import products, systolic_run
+from archgym.simulators.accelerator.problem import INPUTS, Problem
 from archgym.simulators.accelerator.workloads import Network
 from archgym.simulators.kit.exports import Number, Tool, folder
 

@@ -19,7 +19,7 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult
-from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.workloads import Network
 from archgym.spaces.parameter import Categorical, PowerOfTwo
 from archgym.spaces.space import DesignSpace

@@ -72,6 +72,7 @@ class System:
         links of NPUs that stand for others stand for theirs; with it, each link is simulated, and
         heads of messages do not wait for their tails at a switch.
       places: Dimension of the cluster that each one is a part of; parts share its links.
+      packets: Packets that `aware` cuts each message into. ASTRA-sim forwards whole messages.
       sane: True without the quirks of ASTRA-sim that `README.md` lists, and without the deadlocks
         of stragglers.
     """
@@ -96,6 +97,7 @@ class System:
     sane: bool = False
     shared: bool = False
     places: tuple[int, ...] = ()
+    packets: int = 1
 
     def __post_init__(self) -> None:
         n = len(self.topology)
@@ -113,7 +115,7 @@ class System:
             check_choice("topology", topology, TOPOLOGIES)
         for name, known in _CHOICES.items():
             check_choice(name, getattr(self, name), known)
-        for name in ("splits", "active_chunks", "queues", "inflight", "endpoint_ns"):
+        for name in ("splits", "active_chunks", "queues", "inflight", "endpoint_ns", "packets"):
             check_whole(name, getattr(self, name), 1, (1 << 24) - 1)
         self._check_dimensions()
 

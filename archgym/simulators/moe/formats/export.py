@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from archgym.errors import InvalidDesignError
 from archgym.simulators.kit.exports import Tool, folder
-from archgym.simulators.moe.kernel.columns import CpuRule
+from archgym.simulators.moe.machine.columns import CpuRule
 from archgym.simulators.moe.machine.engines import BITS, precision_of
 from archgym.simulators.moe.machine.hardware import NodePreset
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import RUNTIME_BYTES
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.models import MoeModel
 
 SERVING: Final = "serving"
 VLLM: Final = "vllm"

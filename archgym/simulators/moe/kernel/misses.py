@@ -5,7 +5,6 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     CacheState,
@@ -19,6 +18,7 @@ from archgym.simulators.moe.kernel.link import (
     from_drive,
 )
 from archgym.simulators.moe.kernel.state import State, whole
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 

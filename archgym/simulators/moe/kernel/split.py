@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import add
 from archgym.simulators.moe.kernel.caches import CacheState
@@ -20,6 +19,7 @@ from archgym.simulators.moe.kernel.full import step
 from archgym.simulators.moe.kernel.state import State, Work
 from archgym.simulators.moe.kernel.steps import step_ns
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import (
     count_area,
@@ -27,6 +26,7 @@ from archgym.simulators.moe.kernel.misses import resident_time, unlike_share
 from archgym.simulators.moe.kernel.occupancy import BUSY, DISTINCT, PADDING, TOKENS, USED
 from archgym.simulators.moe.kernel.state import State, Work, whole
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps, surroundings
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 

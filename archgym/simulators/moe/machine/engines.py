@@ -19,7 +19,7 @@ from archgym.errors import unknown_name
 from archgym.files.yaml_document import read_document
 from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants
 from archgym.simulators.moe.machine.hardware import Gpu
-from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.workloads.models import MoeModel
 
 BITS: Final[Mapping[str, float]] = {
     # A scale of 8 bits for 32 weights, and one for 16 weights (OCP MX 1.0; NVIDIA NVFP4).

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.machine.clock import Dimensions, dimensions, engine_costs
+from archgym.simulators.moe.machine.columns import COSTS
 from archgym.simulators.moe.machine.engines import calibration, labels, precision_of
 from archgym.simulators.moe.machine.hardware import (
     ACTIVATION_BYTES,
@@ -24,7 +24,7 @@ from archgym.simulators.moe.machine.hardware import (
     NodePreset,
     efficiency,
 )
-from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.workloads.models import MoeModel
 
 if TYPE_CHECKING:
     from archgym.simulators.moe.machine.serving import Serving

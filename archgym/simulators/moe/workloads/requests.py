@@ -14,7 +14,7 @@ import numpy.typing as npt
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.kit.requests import PIECE_TOKENS, read_rows
+from archgym.traces.requests import PIECE_TOKENS, read_rows
 
 # chosen: a day of the busiest public trace, and more tokens than any model reads at once.
 MAX_REQUESTS: Final = 1_000_000

@@ -10,6 +10,7 @@ from typing import Any, Final
 from archgym.runtime.kernels import compiled, entry_point
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.state import BoundBy
+from archgym.simulators.soc.machine import BANK_BYTES
 
 _N_OUTPUTS: Final = len(st.OUTPUTS)
 _NEW: Final = 0
@@ -488,7 +489,7 @@ def _account(
         if not is_used:
             continue
         kind = designs.memory_kind[row, m]
-        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / st.BANK_BYTES)
+        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / BANK_BYTES)
         s.energy_m[0, m] = _by_size(cacti, kind, banks, 0)
         s.energy_m[1, m] = _by_size(cacti, kind, banks, 1)
         out[3 if kind == st.SRAM else 4] += _by_size(cacti, kind, banks, 2)
