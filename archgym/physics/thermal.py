@@ -43,7 +43,7 @@ PACKAGE_K_PER_W: Final = 46.6
 """From the die of a ball-grid package on a board of four layers to air that moves at 1 m/s [K/W];
 the table has 42.8 at 2 m/s and 54.5 in still air."""
 _STEP: Final = 8
-"""chosen: a window of a memory ends at most so many bursts late."""
+"""chosen: a window of a memory ends at most this many bursts late."""
 _DIE_J_PER_K: Final = 0.015
 """chosen: heat capacity of a DRAM's silicon, 60 mm2 and 0.15 mm thick [J/K]."""
 

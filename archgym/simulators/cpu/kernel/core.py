@@ -32,7 +32,7 @@ from archgym.simulators.cpu.kernel.layout import Ints, Words
 from archgym.simulators.cpu.kernel.memory import catch_up, last_run, step_memory
 from archgym.simulators.cpu.kernel.walker import start_pages, step_walker
 
-# chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
+# chosen: a walk of five faults takes some 2,000 cycles; more without retirement never end.
 _PATIENCE: Final = 1_000_000
 _ANSWERS_I: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1I + lay.C_ANSWERS + lay.Q_COUNT
 _ANSWERS_D: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D + lay.C_ANSWERS + lay.Q_COUNT
