@@ -31,7 +31,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.errors import FileFormatError, InvalidDesignError
+from archgym.errors import FileFormatError, InvalidDesignError, sentence
 from archgym.evaluation.metrics import Metrics
 from archgym.evaluation.simulator import Simulator, Workload
 
@@ -170,7 +170,7 @@ def stated(simulator: Simulator, indices: np.ndarray, workload: Workload) -> Met
     """
     found = simulator.evaluate(simulator.space.design_at(indices), workload)
     if found.infeasible is not None:
-        raise InvalidDesignError(f"The design cannot be built: {found.infeasible}")
+        raise InvalidDesignError(sentence(f"The design cannot be built: {found.infeasible}"))
     return found
 
 

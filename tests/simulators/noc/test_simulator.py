@@ -1,15 +1,12 @@
 """Designs, workloads, bounds and exports of the simulator of networks on chip."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidDesignError
-from archgym.report.confirmation import confirm
 from archgym.simulators.noc import NocSimulator
-from archgym.tasks.task import Task
 
 HEADER = "cycle,source,destination,flits,waits_for\n"
 
@@ -105,19 +102,3 @@ def test_list_of_packets_is_refused_by_booksim() -> None:
 
     with pytest.raises(InvalidDesignError, match=r"workload 'requests' is one\. Choose a load"):
         simulator.export("booksim", simulator.space.default_indices, simulator.workload("requests"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("space", ["default", "chiplets"])
-def test_exported_designs_equal_booksim_itself(space: str) -> None:
-    place = os.environ.get("ARCHGYM_BOOKSIM")
-    if place is None:
-        pytest.skip("BookSim: ARCHGYM_BOOKSIM must name the folder or program of BookSim 2")
-    task = Task.make("noc", "uniform", space=space, clock_ghz="1.5", load="0.05")
-    drawn = task.space.sample(40, np.random.default_rng(5))
-    built = [row for row in drawn if not task.evaluate(row[None, :]).reason.any()]
-
-    found = list(confirm(task, built, "booksim", at=Path(place)))
-
-    assert len(found) >= 10
-    assert [each.result for each in found] == ["equal"] * len(found)
