@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, kept_apart
+from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart
 
 _LONG: Final = 100
 _SHORT: Final = 37
@@ -20,38 +20,51 @@ SIZE: Final = _BLOCK + _LONG + 1
 """Entries of a generator's array: a block, the state after it, and the number of draws."""
 
 
-@compiled
+@inlined
 def integer(numbers: Any, below: int) -> int:
     """Return an integer from 0 to `below` - 1."""
-    return int(numbers[_next(numbers, True)]) % below
+    if numbers[SIZE - 1] == _LONG:
+        _refill(numbers, -1, _MODULUS)
+    used = numbers[SIZE - 1]
+    numbers[SIZE - 1] = used + 1
+    return int(numbers[used]) % below
 
 
-@compiled
+@inlined
 def fraction(numbers: Any) -> float:
     """Return a fraction from 0 to below 1."""
-    return float(numbers[_next(numbers, False)])
+    if numbers[SIZE - 1] == _LONG:
+        _refill(numbers, 1, 1)
+    used = int(numbers[SIZE - 1])
+    numbers[SIZE - 1] = used + 1
+    return float(numbers[used])
 
 
 @compiled
-def _next(numbers: Any, is_integer: bool) -> int:
+def _refill(numbers: Any, sign: int, modulus: int) -> None:
+    """Make the next block, from the state behind the last one."""
     kept_apart()
-    used = int(numbers[SIZE - 1])
-    if used == _LONG:
-        for j in range(_LONG):
-            numbers[j] = numbers[_BLOCK + j]
-        for j in range(_LONG, _BLOCK + _LONG):
-            if is_integer:
-                numbers[j] = (numbers[j - _LONG] - numbers[j - _SHORT]) % _MODULUS
-            else:
-                numbers[j] = (numbers[j - _LONG] + numbers[j - _SHORT]) % 1
-        used = 0
-    numbers[SIZE - 1] = used + 1
-    return used
+    for j in range(_LONG):
+        numbers[j] = numbers[_BLOCK + j]
+    _extend(numbers, _BLOCK + _LONG, sign, modulus)
+    numbers[SIZE - 1] = 0
+
+
+@inlined
+def _extend(numbers: Any, length: int, sign: int, modulus: int) -> None:
+    """Let the elements up to a length follow from the first 100."""
+    for j in range(_LONG, length):
+        # Both are in range, so a sum or difference is out of it once at most.
+        value = numbers[j - _LONG] + sign * numbers[j - _SHORT]
+        if sign < 0:
+            numbers[j] = value + modulus if value < 0 else value
+        else:
+            numbers[j] = value - modulus if value >= modulus else value
 
 
 def integers(seed: int) -> npt.NDArray[np.int64]:
     """Return the array of a generator of integers."""
-    x = [0] * (2 * _LONG - 1)
+    x = np.zeros(2 * _LONG - 1, dtype=np.int64)
     value = (seed + 2) % _MODULUS & ~1
     for j in range(_LONG):
         x[j] = value
@@ -59,13 +72,15 @@ def integers(seed: int) -> npt.NDArray[np.int64]:
         if value >= _MODULUS:
             value -= _MODULUS - 2
     x[1] += 1
-    return np.array(_seeded(x, seed, -1, _MODULUS), dtype=np.int64)
+    numbers = np.zeros(SIZE, dtype=np.int64)
+    _seed(x, numbers, seed % _MODULUS, -1, _MODULUS)
+    return numbers
 
 
 def fractions(seed: int) -> npt.NDArray[np.float64]:
     """Return the array of a generator of fractions."""
     unit = 2.0**-52
-    x = [0.0] * (2 * _LONG - 1)
+    x = np.zeros(2 * _LONG - 1, dtype=np.float64)
     value = 2.0 * unit * (seed % _MODULUS + 2)
     for j in range(_LONG):
         x[j] = value
@@ -73,17 +88,19 @@ def fractions(seed: int) -> npt.NDArray[np.float64]:
         if value >= 1.0:
             value -= 1.0 - 2.0 * unit
     x[1] += unit
-    return np.array(_seeded(x, seed, 1, 1), dtype=np.float64)
+    numbers = np.zeros(SIZE, dtype=np.float64)
+    _seed(x, numbers, seed % _MODULUS, 1, 1)
+    return numbers
 
 
-def _seeded(x: list[Any], seed: int, sign: int, modulus: int) -> list[Any]:
-    """Return a generator's array after seeding and ten blocks that warm it up."""
-    steps, left = seed % _MODULUS, _STREAM - 1
+@entry_point(seconds=3.0)
+def _seed(x: Any, numbers: Any, steps: int, sign: int, modulus: int) -> None:
+    """Fill a generator's array by seeding and ten blocks that warm it up."""
+    left, away = _STREAM - 1, _LONG - _SHORT
     while left > 0:
         for j in range(_LONG - 1, 0, -1):
-            x[2 * j], x[2 * j - 1] = x[j], 0 * x[j]
+            x[2 * j], x[2 * j - 1] = x[j], 0
         for j in range(2 * _LONG - 2, _LONG - 1, -1):
-            away = _LONG - _SHORT
             x[j - away] = (x[j - away] + sign * x[j]) % modulus
             x[j - _LONG] = (x[j - _LONG] + sign * x[j]) % modulus
         if steps % 2:
@@ -95,16 +112,10 @@ def _seeded(x: list[Any], seed: int, sign: int, modulus: int) -> list[Any]:
             steps //= 2
         else:
             left -= 1
-    state = [x[(j + _SHORT) % _LONG] for j in range(_LONG)]
+    for j in range(_LONG):
+        numbers[j] = x[(j + _SHORT) % _LONG]
     for _ in range(10):
-        state = _block(state, 2 * _LONG - 1, sign, modulus)[-_LONG:]
-    block = _block(state, _BLOCK, sign, modulus)
-    return [*block, 0]
-
-
-def _block(state: list[Any], length: int, sign: int, modulus: int) -> list[Any]:
-    """Return a state, the elements that follow it, and the state after `length` elements."""
-    values = list(state)
-    for j in range(_LONG, length + _LONG):
-        values.append((values[j - _LONG] + sign * values[j - _SHORT]) % modulus)
-    return values
+        _extend(numbers, 2 * _LONG - 1 + _LONG, sign, modulus)
+        for j in range(_LONG):
+            numbers[j] = numbers[2 * _LONG - 1 + j]
+    _extend(numbers, _BLOCK + _LONG, sign, modulus)
