@@ -11,51 +11,42 @@ import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart
 
-_LONG: Final = 100
+LONG: Final = 100
+"""Draws from a block."""
 _SHORT: Final = 37
 _MODULUS: Final = 2**30
 _STREAM: Final = 70
 _BLOCK: Final = 1009
-SIZE: Final = _BLOCK + _LONG + 1
-"""Entries of a generator's array: a block, the state after it, and the number of draws."""
+SIZE: Final = _BLOCK + LONG + 1
+"""Entries of a generator's array: a block, the state after it, and the number of draws from it."""
 
 
 @inlined
 def integer(numbers: Any, below: int) -> int:
     """Return an integer from 0 to `below` - 1."""
-    if numbers[SIZE - 1] == _LONG:
-        _refill(numbers, -1, _MODULUS)
+    if numbers[SIZE - 1] == LONG:
+        refill(numbers, -1, _MODULUS)
+        numbers[SIZE - 1] = 0
     used = numbers[SIZE - 1]
     numbers[SIZE - 1] = used + 1
     return int(numbers[used]) % below
 
 
-@inlined
-def fraction(numbers: Any) -> float:
-    """Return a fraction from 0 to below 1."""
-    if numbers[SIZE - 1] == _LONG:
-        _refill(numbers, 1, 1)
-    used = int(numbers[SIZE - 1])
-    numbers[SIZE - 1] = used + 1
-    return float(numbers[used])
-
-
 @compiled
-def _refill(numbers: Any, sign: int, modulus: int) -> None:
+def refill(numbers: Any, sign: int, modulus: int) -> None:
     """Make the next block, from the state behind the last one."""
     kept_apart()
-    for j in range(_LONG):
+    for j in range(LONG):
         numbers[j] = numbers[_BLOCK + j]
-    _extend(numbers, _BLOCK + _LONG, sign, modulus)
-    numbers[SIZE - 1] = 0
+    _extend(numbers, _BLOCK + LONG, sign, modulus)
 
 
 @inlined
 def _extend(numbers: Any, length: int, sign: int, modulus: int) -> None:
     """Let the elements up to a length follow from the first 100."""
-    for j in range(_LONG, length):
+    for j in range(LONG, length):
         # Both are in range, so a sum or difference is out of it once at most.
-        value = numbers[j - _LONG] + sign * numbers[j - _SHORT]
+        value = numbers[j - LONG] + sign * numbers[j - _SHORT]
         if sign < 0:
             numbers[j] = value + modulus if value < 0 else value
         else:
@@ -64,9 +55,9 @@ def _extend(numbers: Any, length: int, sign: int, modulus: int) -> None:
 
 def integers(seed: int) -> npt.NDArray[np.int64]:
     """Return the array of a generator of integers."""
-    x = np.zeros(2 * _LONG - 1, dtype=np.int64)
+    x = np.zeros(2 * LONG - 1, dtype=np.int64)
     value = (seed + 2) % _MODULUS & ~1
-    for j in range(_LONG):
+    for j in range(LONG):
         x[j] = value
         value <<= 1
         if value >= _MODULUS:
@@ -80,9 +71,9 @@ def integers(seed: int) -> npt.NDArray[np.int64]:
 def fractions(seed: int) -> npt.NDArray[np.float64]:
     """Return the array of a generator of fractions."""
     unit = 2.0**-52
-    x = np.zeros(2 * _LONG - 1, dtype=np.float64)
+    x = np.zeros(2 * LONG - 1, dtype=np.float64)
     value = 2.0 * unit * (seed % _MODULUS + 2)
-    for j in range(_LONG):
+    for j in range(LONG):
         x[j] = value
         value += value
         if value >= 1.0:
@@ -96,26 +87,26 @@ def fractions(seed: int) -> npt.NDArray[np.float64]:
 @entry_point(seconds=3.0)
 def _seed(x: Any, numbers: Any, steps: int, sign: int, modulus: int) -> None:
     """Fill a generator's array by seeding and ten blocks that warm it up."""
-    left, away = _STREAM - 1, _LONG - _SHORT
+    left, away = _STREAM - 1, LONG - _SHORT
     while left > 0:
-        for j in range(_LONG - 1, 0, -1):
+        for j in range(LONG - 1, 0, -1):
             x[2 * j], x[2 * j - 1] = x[j], 0
-        for j in range(2 * _LONG - 2, _LONG - 1, -1):
+        for j in range(2 * LONG - 2, LONG - 1, -1):
             x[j - away] = (x[j - away] + sign * x[j]) % modulus
-            x[j - _LONG] = (x[j - _LONG] + sign * x[j]) % modulus
+            x[j - LONG] = (x[j - LONG] + sign * x[j]) % modulus
         if steps % 2:
-            for j in range(_LONG, 0, -1):
+            for j in range(LONG, 0, -1):
                 x[j] = x[j - 1]
-            x[0] = x[_LONG]
-            x[_SHORT] = (x[_SHORT] + sign * x[_LONG]) % modulus
+            x[0] = x[LONG]
+            x[_SHORT] = (x[_SHORT] + sign * x[LONG]) % modulus
         if steps:
             steps //= 2
         else:
             left -= 1
-    for j in range(_LONG):
-        numbers[j] = x[(j + _SHORT) % _LONG]
+    for j in range(LONG):
+        numbers[j] = x[(j + _SHORT) % LONG]
     for _ in range(10):
-        _extend(numbers, 2 * _LONG - 1 + _LONG, sign, modulus)
-        for j in range(_LONG):
-            numbers[j] = numbers[2 * _LONG - 1 + j]
-    _extend(numbers, _BLOCK + _LONG, sign, modulus)
+        _extend(numbers, 2 * LONG - 1 + LONG, sign, modulus)
+        for j in range(LONG):
+            numbers[j] = numbers[2 * LONG - 1 + j]
+    _extend(numbers, _BLOCK + LONG, sign, modulus)

@@ -11,7 +11,7 @@ from archgym.runtime.kernels import (
     pointer,
 )
 from archgym.simulators.noc.kernel import state as st
-from archgym.simulators.noc.kernel.randoms import fraction, integer
+from archgym.simulators.noc.kernel.randoms import LONG, integer, refill
 from archgym.simulators.noc.kernel.router import (
     accept,
     flit_of,
@@ -273,18 +273,24 @@ def _begin(s: Any, n: int, packet: int) -> None:
 def _generate(s: Any, rate: float, t: int) -> None:
     """Let nodes without packet draw whether they make one."""
     rules, g = s.rules[0], s.totals[0]
+    drawn = g.drawn
     for n in range(rules.nodes):
         d = s.nodes[n]
         if d.packet != st.NONE:
             continue
         is_made = False
         while not is_made and d.clock <= t:
-            is_made = fraction(s.fractions) < rate
+            if drawn == LONG:
+                refill(s.fractions, 1, 1)
+                drawn = 0
+            is_made = s.fractions[drawn] < rate
+            drawn += 1
             if is_made:
                 _make(s, n)
             d.clock += 1
         if g.drain_time >= 0 and d.clock > g.drain_time:
             d.drained = 1
+    g.drawn = drawn
 
 
 @compiled

@@ -94,7 +94,7 @@ SIDE: Final = _record(i4="head match bid pointer chosen grant stamp count")
 """An input or an output of an allocator."""
 TOTALS: Final = _record(
     i8="time status outstanding arrived packets flits idle buffered buffered_sum held_max flying"
-    " unused credits in_flight made_flits recorded drain_time until is_recording expected"
+    " unused credits in_flight made_flits recorded drain_time until is_recording expected drawn"
 )
 
 
