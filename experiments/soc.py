@@ -85,7 +85,7 @@ def _values(name: str, rules: Rules, n: int) -> np.ndarray:
 
     simulator = SocSimulator(graph=name)
     indices = simulator.space.canonical(_drawn(simulator, n, 1))
-    designs, _ = simulator._space.decode(indices)
+    designs, _ = simulator._space.machine_of(indices)
     values = measure(simulator.graph, run(simulator.graph, designs, rules))
     wanted = ("latency_s", "energy_j", "power_w", "area_mm2")
     return values[:, [COLUMNS.index(metric) for metric in wanted]]

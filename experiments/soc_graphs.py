@@ -121,7 +121,7 @@ def _task(name: str, rng: np.random.Generator, accelerated: float) -> Task:
 
 def _with_budgets(graph: TaskGraph, name: str) -> TaskGraph:
     made = soc_space("default", graph)
-    designs, _ = made.decode(made.space.sample(_RANDOM, np.random.default_rng(0)))
+    designs, _ = made.machine_of(made.space.sample(_RANDOM, np.random.default_rng(0)))
     values = measure(graph, run(graph, designs, FIDELITIES["default"]))
     latency, power, *areas = (values[:, COLUMNS.index(metric)] for metric in _LIMITED)
     bounded = np.stack([latency, power, np.max(areas, axis=0) * 1e-6])

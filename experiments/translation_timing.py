@@ -87,7 +87,7 @@ def memory_trace_of(
     Args:
       records: (n,) of `RECORD`.
       name: Name of the trace.
-      code_bytes: A fetch is recorded when execution comes to another block of so many bytes, a
+      code_bytes: A fetch is recorded when execution comes to another block of this many bytes, a
         power of two: 4096 for pages, 64 for lines.
     """
     n = len(records)

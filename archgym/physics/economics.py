@@ -142,7 +142,7 @@ def die_dollars(area_mm2: Expression, node: Node) -> Expression:
 
 
 def _of_dies(area_mm2: Expression, dies: int) -> tuple[Expression, float]:
-    """Return the area of each of so many dies, and the share of assemblies that work."""
+    """Return the area of each of several dies, and the share of assemblies that work."""
     if dies == 1:
         return area_mm2, 1.0
     return area_mm2 * ((1.0 + LINK_AREA) / dies), BONDING_YIELD**dies

@@ -43,7 +43,7 @@ PACKAGE_K_PER_W: Final = 46.6
 """From the die of a ball-grid package on a board of four layers to air that moves at 1 m/s [K/W];
 the table has 42.8 at 2 m/s and 54.5 in still air."""
 _STEP: Final = 8
-"""chosen: a window of a memory ends at most so many bursts late."""
+"""chosen: a window of a memory ends at most this many bursts late."""
 _DIE_J_PER_K: Final = 0.015
 """chosen: heat capacity of a DRAM's silicon, 60 mm2 and 0.15 mm thick [J/K]."""
 
@@ -136,7 +136,7 @@ def power_course(
       run: A run before its first event.
       settings: Settings of all of it, as `run.advance` takes them.
       counters: Names of the counters of a part, `time_ps` among them.
-      window_us: Least length of a window; what is left at the end joins the last one.
+      window_us: Least length of a window; less than half of it joins a neighbour.
     """
     ends = [(0.0, 0.0)]
     place, now_us = counters.index("time_ps"), 0.0
@@ -144,9 +144,12 @@ def power_course(
         now_us += 1e-6 * run.advance(settings, run.n_answered + _STEP)[place]
         if run.is_over or now_us - 1e-3 * ends[-1][1] >= window_us:
             ends.append(run.account())
-    if len(ends) > 2 and ends[-1][1] - ends[-2][1] < 500.0 * window_us:
-        del ends[-2]
-    energy_pj, time_ns = np.diff(np.array(ends), axis=0).T
+    kept = [ends[-1]]
+    for end in reversed(ends[1:-1]):
+        # An account ends with a command that may come after the end of the next part's.
+        if min(kept[-1][1] - end[1], end[1]) >= 500.0 * window_us and end[0] <= kept[-1][0]:
+            kept.append(end)
+    energy_pj, time_ns = np.diff(np.array([ends[0], *reversed(kept)]), axis=0).T
     return 1e-3 * energy_pj / time_ns, 1e-9 * time_ns
 
 

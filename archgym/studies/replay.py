@@ -155,7 +155,7 @@ class Recorder:
         return self._ledger.sorted()
 
     def limit_reached(self, asks: int = 0, evaluations: int = 0) -> Ending | None:
-        """Return the limit that is reached after so many further asks and evaluations."""
+        """Return the limit that is reached after some further asks and evaluations."""
         budget, ask_limit = self.header.budget, self.header.ask_limit
         if budget is not None and self.evaluations + evaluations >= budget:
             return "budget"

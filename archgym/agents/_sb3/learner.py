@@ -142,7 +142,7 @@ def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
 
 
 def even_parts(n_steps: int, n_parts: int) -> int:
-    """Return the steps of one part if `n_steps` are divided into at most so many equal parts.
+    """Return the steps of one part if `n_steps` are divided into at most `n_parts`.
 
     A part has at least two, since advantages are seen against each other.
     """

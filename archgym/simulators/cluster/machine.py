@@ -22,7 +22,7 @@ from archgym.simulators.cluster.kernel.state import MAX_DIMS
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.workloads import Model
 
-# chosen: a graph of so many microbatches simulates in about a second.
+# chosen: a graph of this many microbatches simulates in about a second.
 MAX_MICROBATCHES: Final = 512
 MODEL_REASONS: Final = (
     "chunks of different phases wait for each other: a deadlock",
@@ -152,7 +152,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
             part = replace(physical[place], npus=n)
             is_shared = values.get("shared") or values.get("backend") == "aware"
             if is_shared and part.topology == "Ring":
-                # The NPUs of outer parts are so many links apart, and as many parts share a link.
+                # The NPUs of outer parts are `apart` links apart, and as many parts share a link.
                 apart = prod(sizes[places.index(place) : at])
                 part = replace(
                     part, gb_per_s=part.gb_per_s / apart, latency_ns=part.latency_ns * apart
@@ -174,7 +174,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
     )
     replicas = degrees["dp"] * degrees["ep"]
     if "microbatches" in values:
-        # So many microbatches, or as many as the batch of a replica has samples.
+        # The microbatches that are asked for, or as many as the batch of a replica has samples.
         count = min(int(values["microbatches"]), max(1, model.global_batch // replicas))
         size = model.global_batch // (replicas * count)
         parallelism = replace(parallelism, microbatch=max(1, size))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final, final
@@ -109,8 +108,9 @@ class ClusterSimulator(RowSimulator):
         faster_fidelity="short",
         # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though
         # it is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other
-        # spaces, and those that simulate every NPU, state 0. `short` adds 12 %. chosen: four times
-        # the worst error of an iteration's time, 3.2 % over 292 random designs of four models.
+        # spaces state the worst of 320 against `every-link`, which is that of those that simulate
+        # every NPU. `short` adds 12 %. chosen: four times the worst error of an iteration's time,
+        # 3.2 % over 292 random designs of four models.
         accuracy_percent={"standard": 20.0, "short": 32.0},
         table_space="table",
         model_reasons=MODEL_REASONS,
@@ -224,13 +224,14 @@ class ClusterSimulator(RowSimulator):
         self._efficiency = efficiency or (1.0 if space == "cosmic-2025" else _EFFICIENCY)
         rates = {"peak_tflops": peak_tflops, "memory_gb_per_s": memory_gb_per_s}
         self._rates: dict[str, Any] = {name: rate for name, rate in rates.items() if rate}
-        is_exact = simulated or space not in ("cosmic-2025", "archgym-astrasim")
-        exact = {"standard": 0.0, "short": 12.0}
+        error = 0.0 if simulated else 15.0
+        if space in ("cosmic-2025", "archgym-astrasim") and not simulated:
+            error = self.spec.accuracy_percent["standard"]
         self.spec = self.spec.completed(
             space=designs,
             metrics=(*METRICS, *((*further, *owned) if owned else ())),
             costs=costs_of(_n_dimensions(designs, self.cluster)),
-            accuracy_percent=exact if is_exact else self.spec.accuracy_percent,
+            accuracy_percent={"standard": error, "short": error + 12.0, "every-link": 0.0},
         )
 
     def workload_names(self) -> tuple[str, ...]:
@@ -377,23 +378,6 @@ class ClusterSimulator(RowSimulator):
             found[found[:, column] < 0, column] = self.space.parameters[column].size - 1
         return found
 
-    def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuse results whose times and shares contradict each other.
-
-        Raises:
-          SimulatorError: Says which invariant, and by how much.
-        """
-        from archgym.evaluation.simulator import require_kept
-
-        require = partial(require_kept, "training cluster", rounding=1e-6)
-        column = {spec.name: values[:, place] for place, spec in enumerate(METRICS)}
-        time = column["time_ms"]
-        for name in ("compute_ms", "bubble_ms"):
-            require(f"{name} is at most time_ms", column[name], np.minimum(column[name], time))
-        uses = (spec.name for spec in METRICS if spec.name.startswith("use_"))
-        for name in ("mfu_percent", "bubble_percent", *uses):
-            require(f"{name} is at most 100", column[name], np.minimum(column[name], 100.0))
-
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Lawful`."""
         time = column["time_ms"]
@@ -402,6 +386,7 @@ class ClusterSimulator(RowSimulator):
             "time is that of bytes on links": (time, time * np.max(uses, axis=0) / 100.0),
             "time is operations over peak": (time, time * column["mfu_percent"] / 100.0),
             "time is the computing of an NPU": (time, column["compute_ms"]),
+            "time is the waiting of NPUs": (time, column["bubble_ms"]),
         }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:

@@ -373,7 +373,7 @@ def design_space(name: str, base: Cluster, npus: int = 0) -> DesignSpace:
 
     Raises:
       UnknownNameError: There is no such space.
-      InvalidArgumentError: The space has no network of so many NPUs.
+      InvalidArgumentError: The space has no network with this number of NPUs.
     """
     if npus and name == "parallel":
         raise InvalidArgumentError(

@@ -134,7 +134,7 @@ STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("leakage_power_mw", "mW", "none", 0.1, "Leakage of cores and caches."),
 )
 """Metrics where the structural model gives area and power."""
-# chosen: a window ends at most so many instructions late.
+# chosen: a window ends at most this many instructions late.
 _STEP: Final = 64
 
 
@@ -447,17 +447,17 @@ STRUCTURAL_OBJECTIVES: Final[Mapping[str, Objective]] = {
 
 
 def _part(name: str, array: Array, accesses: float) -> Structure:
-    """Return the structure of an array, with the energy of so many accesses."""
+    """Return the structure of an array, with the energy of its accesses."""
     return Structure(name, array.area_mm2, array.leakage_mw, array.read_pj * accesses)
 
 
 def _small(size_bytes: float, ports: int) -> Array:
-    """Return an array of the core with so many ports."""
+    """Return an array of the core with this number of ports."""
     return _ported(tlb_array(max(1, round(size_bytes / _ENTRY_BYTES))), ports)
 
 
 def _ported(one: Array, ports: int) -> Array:
-    """Return an array with so many ports instead of one."""
+    """Return an array with several ports instead of one."""
     area, read, leakage, access = one
     return Array(area * ports * ports, read * math.sqrt(ports), leakage * ports, access)
 

@@ -1,5 +1,6 @@
 """The DRAM simulator on devices that Ramulator 2.1 has: their organisation is part of a design."""
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -375,12 +376,18 @@ class RamulatorSimulator(RowSimulator):
         bursts, time_ns = bursts_of(workload.content, self.burst_bytes), column["total_time_ns"]
         configurations = [self.configuration(self.space.design_at(row)) for row in indices]
         burst_ns, read_ns, standby_mw = np.array([self.limits(c) for c in configurations]).T
+        banks, row_ns = np.array([self._row_cycle(c) for c in configurations]).T
         n = len(bursts.requests.time_ps) - column["forwarded"] - column["coalesced"]
         read = 1.0 - column["forwarded"] / max(1, np.count_nonzero(~bursts.is_write))
         laws: dict[str, Any] = {
             "time is the bytes over the peak bandwidth": (time_ns, n * burst_ns),
             "time is that of the last request": (time_ns, bursts.requests.time_ps.max() / 1e3),
-        }
+            # Each miss was an activation first, each conflict a precharge, which follows one.
+            "time is the rows that were opened over the banks": (
+                time_ns, (np.maximum(column["row_misses"], column["row_conflicts"]) / banks - 1.0)
+                * row_ns
+            ),
+        }  # fmt: skip
         if not bursts.is_write.all():
             laws["latency is the device's"] = column["mean_latency_ns"], read * read_ns
         if has_energy(self.made):
@@ -404,6 +411,14 @@ class RamulatorSimulator(RowSimulator):
             chips = organisation.n_devices * c.ranks * c.channels
             standby = 1e3 * chips * sum(each.voltage * each.current["2n"] for each in supplies)
         return burst * clock_ns / buses, read * clock_ns, standby
+
+    def _row_cycle(self, c: Configuration) -> tuple[int, float]:
+        """Return the banks of all channels, and the time between activations of one [ns]."""
+        sizes = self.made.organisations[c.organisation].sizes
+        levels = [size for level, size in sizes.items() if level not in ("Row", "Column")]
+        cycles = self.made.bins[c.timing].values(c.organisation)["nRC"]
+        clock_ns = self.made.tick_ps(c.timing) * self.made.ticks_per_clock / 1e3
+        return c.channels * c.ranks * math.prod(levels), cycles * clock_ns
 
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""

@@ -357,11 +357,40 @@ class DramSimulator(KitSimulator):
             ),
             "time is that of the last request": (time_ns, bursts.due_ps.max() / 1e3),
             "latency is that of a column command": (column["p50_latency_ns"], quickest * clock_ns),
+            **self._misses(indices, column),
         }
         if self._has_energy:
             least_pj = 1e3 * least_power_w(device) * time_ns
             laws["energy is the least power times time"] = column["total_energy_pj"], least_pj
         return laws
+
+    def _misses(self, indices: np.ndarray, column: Columns) -> dict[str, Any]:
+        """Return laws of the time of bursts that found no open row."""
+        device, time_ns = self.device, column["total_time_ns"]
+        clock_ns, timing = device.clock_ps / 1e3, device.timing
+        missed, conflicts = column["row_misses"], column["row_conflicts"]
+        opening = min(timing[name] for name in ("RCD", "RCDRD", "RCDWR") if name in timing)
+        opening -= timing.get("AL", 0)
+        closing = timing.get("RPPB", timing.get("RP", 0))
+        banks = device.n_ranks * device.n_banks
+        # A buffer of one request holds one, whatever it limits; see the module `space`.
+        sizes = ((int(str(d["request_buffer_size"])), d.get("scheduler_buffer"))
+                 for d in map(self.space.design_at, indices))  # fmt: skip
+        limited: dict[Any, int] = {"Bankwise": banks, "ReadWrite": 2}
+        entries = np.array([n * limited.get(kind, 1) if n > 1 else 1 for n, kind in sizes])
+        # Each was first in an activation or a precharge of its own, and precharges follow
+        # activations. A bank's activations are a row cycle apart.
+        opened = np.maximum(missed, conflicts) - banks
+        cycle = timing.get("RC", timing["RAS"] + closing)
+        return {
+            # It stays in the buffer from its first command to its column command.
+            "time is the row misses' latency over the entries of the buffer": (
+                time_ns, (missed * opening + conflicts * (closing + opening)) * clock_ns / entries
+            ),
+            "time is the rows that were opened over the banks": (
+                time_ns, opened * cycle * clock_ns / banks
+            ),
+        }  # fmt: skip
 
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""

@@ -127,7 +127,7 @@ def _quantiles(values: Any) -> tuple[float, ...]:
 
 
 def memory_for(found: Analysis, policy: str, percent: float) -> int | None:
-    """Return the blocks from which a policy has so many of the hits of an endless cache.
+    """Return the blocks from which a policy has a share of the hits of an endless cache.
 
     Args:
       found: The analysis.

@@ -205,7 +205,7 @@ def memory_of_sessions(
     out: PictureOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say how much memory so many live sessions need, and how many a server holds."""
+    """Say how much memory a number of live sessions needs, and how many a server holds."""
     from archgym.simulators.kv.analysis import memory_for
     from archgym.simulators.kv.formats.trace import SessionTrace
     from archgym.simulators.kv.machine import deployment

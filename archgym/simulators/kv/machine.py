@@ -87,7 +87,7 @@ def deployment(
     tensor: int,
     n_sharing: int = 1,
 ) -> Deployment:
-    """Return a model on `tensor` accelerators, its experts spread over so many such workers.
+    """Return a model on `tensor` accelerators, its experts spread over this number of such workers.
 
     Raises:
       InvalidDesignError: It does not fit.

@@ -363,7 +363,7 @@ class MoeSimulator(RowSimulator):
         """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
 
         Fidelity `full` follows the experts of each token. `steps` adds up steps that are alike,
-        with the experts that so many tokens use on average; designs with experts outside the
+        with the experts that the step uses on average; designs with experts outside the
         accelerators' memory run in full. `auto` is `steps` in `closed-loop`, else `full`.
 
         Raises:

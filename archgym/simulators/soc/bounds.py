@@ -19,7 +19,7 @@ from archgym.simulators.soc.machine import BANK_BYTES, CLOCKS, KINDS
 from archgym.simulators.soc.metrics import measure
 from archgym.spaces.space import DesignSpace
 
-# FARSI: a memory holds at least so many bytes; a cost of an accelerator's instruction and a link.
+# FARSI: least bytes of a memory; a cost of an accelerator's instruction and a link.
 _LEAST_BYTES: Final = 2048.0
 _COST_ACCELERATOR: Final = 100.0
 _COST_LINK: Final = 0.1

@@ -1,5 +1,6 @@
 """Messages share links, and no iteration is shorter than bytes over bandwidth of a link."""
 
+import os
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -7,18 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archgym.simulators.cluster.formats.clusters import NPUS
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster import ClusterSimulator
+from archgym.simulators.cluster.clusters import NPUS
 from archgym.simulators.cluster.kernel.engine import simulate
 from archgym.simulators.cluster.kernel.iteration import Parallelism
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.machine import Built, run
 from archgym.simulators.cluster.space import SPACE_NAMES
 from archgym.simulators.cluster.workloads import transformer
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from evidence.cluster.astrasim import models_of
 from evidence.cluster.entries import graphs_of_entries
+from evidence.cluster.published import published_lines
 from evidence.cluster.reading import parallelism_of, system_of
 from evidence.recorded import read_rows
 from experiments.cluster_links import sample
@@ -165,3 +170,35 @@ def test_time_below_bytes_over_bandwidth_is_infeasible_without_congestion() -> N
     outcome = usual.run(design, workload).outcome
     assert outcome.busiest_ns.max() <= outcome.finish_ns.max()
     assert outcome.finish_ns.max() > 136.7e9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fidelity", ["standard", "short", "congestion-free"])
+def test_search_returns_no_design_whose_links_carry_more_than_their_bandwidth(
+    fidelity: str, tmp_path: Path
+) -> None:
+    task = Task.make("cluster", "gpt3-175b", space="parallel", fidelity=fidelity, system="h100-512")
+
+    Study.create(tmp_path / "study", task, "genetic", seed=0, budget=60).run()
+
+    log = read_study(tmp_path / "study")
+    feasible = log.records.values[log.records.reason == 0]
+    assert len(feasible) >= 20
+    column = {spec.name: feasible[:, at] for at, spec in enumerate(log.metrics)}
+    # Each NPU sends over one link up to a switch; its GB are 2^30 bytes, as in ASTRA-sim.
+    for dim, gb_per_s in enumerate((450.0, 50.0)):
+        bytes_ms = 1e3 * column[f"sent_{dim}_gb"] / (gb_per_s * 2**30 / 1e9)
+        assert (column["time_ms"] >= bytes_ms * (1.0 - 1e-9)).all()
+        assert (column[f"use_{dim}_percent"] <= 100.0 * (1.0 + 1e-9)).all()
+
+
+@pytest.mark.skipif("ARCHGYM_REFERENCE" not in os.environ, reason="needs ARCHGYM_REFERENCE")
+def test_published_figures_stay_near_with_shared_links() -> None:
+    folder = Path(os.environ["ARCHGYM_REFERENCE"]) / "cluster"
+
+    free, shared = (published_lines(folder, lambda _: None, on) for on in (False, True))
+
+    assert len(shared) >= 20
+    assert all(line.error <= line.tolerance for line in shared)
+    change = [abs(b.ours / a.ours - 1.0) for a, b in zip(free, shared, strict=True)]
+    assert 0.0 < max(change) <= 0.001

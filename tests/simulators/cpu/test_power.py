@@ -13,7 +13,7 @@ from archgym.evaluation.stand_in import open_stand_in
 from archgym.physics.arrays import cells
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS
-from archgym.simulators.cpu.machine import DEFAULTS, at_clock
+from archgym.simulators.cpu.machine import DEFAULTS, at_clock, cycle_ps
 from archgym.simulators.cpu.power import at_operating_point, highest_ghz, structures
 from archgym.tables import build_table
 from archgym.tasks.task import Task
@@ -76,10 +76,11 @@ def test_highest_clock_follows_the_alpha_power_law() -> None:
 def test_times_of_the_memory_keep_their_nanoseconds() -> None:
     slow = at_clock(DEFAULTS, 2.0, 4.0)
 
-    # The kernel's cycle is 250 ps and stands for 500 ps: its DRAM is twice as fast in its time.
-    assert slow["DRAM.data_rate"] == 2 * DEFAULTS["DRAM.data_rate"]
-    # 3 us between refreshes, of 8,192 in 32 ms, in the tool's whole microseconds.
-    assert slow["DRAM.t_ref_ps"] == 1_500_000
+    assert cycle_ps(slow) == 500
+    assert slow["VMEM.fault_penalty"] * cycle_ps(slow) == 50_000
+    assert {name: slow[name] for name in slow if name.startswith("DRAM.")} == {
+        name: DEFAULTS[name] for name in DEFAULTS if name.startswith("DRAM.")
+    }
     assert slow["LLC.hit_latency"] + slow["LLC.fill_latency"] == 10
     assert at_clock(DEFAULTS, 4.0, 4.0) == DEFAULTS
 

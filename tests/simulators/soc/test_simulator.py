@@ -21,7 +21,7 @@ def _outputs(graph: str, rules: Rules, n: int = 200, seed: int = 0) -> dict[str,
     rng = np.random.default_rng(seed)
     sizes = simulator.space.sizes
     indices = rng.integers(sizes, size=(n, len(sizes)), dtype=np.int64)
-    designs, _ = simulator._space.decode(indices)
+    designs, _ = simulator._space.machine_of(indices)
     outputs = run(simulator.graph, designs, rules)
     return {name: outputs[:, i] for i, name in enumerate(OUTPUTS)}
 

@@ -35,15 +35,7 @@ def _take(m: Any, f: Any, link: Any, head: Any, ns: Any) -> Any:
 
 @helper
 def _cross(
-    m: Any,
-    f: Any,
-    source: Any,
-    target: Any,
-    dim: Any,
-    distance: Any,
-    ns: Any,
-    head: Any,
-    halves: Any,
+    m: Any, f: Any, source: Any, to: Any, dim: Any, distance: Any, ns: Any, head: Any, halves: Any
 ) -> Any:
     """Take the links of a dimension for a message, and return when it has crossed it.
 
@@ -55,7 +47,7 @@ def _cross(
       m: Arena.
       f: Parameters.
       source: Sender.
-      target: Receiver, or the sender where it stands for all along the dimension.
+      to: Receiver, or the sender where it stands for all along the dimension.
       dim: Dimension.
       distance: Difference of their addresses in it.
       ns: Time that the message takes on a link.
@@ -68,7 +60,7 @@ def _cross(
     first, latency = m[at + st.DIM_LINKS], f[st.LATENCY + dim]
     if topology == st.SWITCH:
         start = _take(m, f, first + 2 * source, head, ns)
-        start = _take(m, f, first + 2 * target + 1, start + latency, ns)
+        start = _take(m, f, first + 2 * to + 1, start + latency, ns)
         return start + latency + ns
     here = _place(m, source, dim)
     clockwise = (distance + n) % n
@@ -171,13 +163,11 @@ def transmit_to_all(m: Any, f: Any, chunk: Any) -> None:
     if m[st.IS_FULL]:
         return
     npu, dim, n_bytes = m[chunk + st.CHUNK_NPU], m[chunk + st.DIM], m[chunk + st.MESSAGE]
-    n = m[chunk + st.N]
-    first, last = st.NONE, st.NONE
-    for k in range(1, n):
-        distance = k if m[chunk + st.DIRECTION] > 0 else n - k
-        after = _way_ns(m, f, npu, npu, n_bytes, dim, distance, False)
-        first = after if first < 0 else min(first, after)
-        last = max(last, after)
+    n, step = m[chunk + st.N], m[chunk + st.DIRECTION]
+    first = last = _way_ns(m, f, npu, npu, n_bytes, dim, (step + n) % n, False)
+    for k in range(2, n):
+        after = _way_ns(m, f, npu, npu, n_bytes, dim, (k * step + n) % n, False)
+        first, last = min(first, after), max(last, after)
     m[st.N_MESSAGES] += n - 1
     m[chunk + st.FREE] = m[st.NOW] + first + m[chunk + st.DELAY]
     m[message + st.WHAT] = st.ARRIVAL
@@ -189,14 +179,7 @@ def transmit_to_all(m: Any, f: Any, chunk: Any) -> None:
 
 @helper
 def _way_ns(
-    m: Any,
-    f: Any,
-    source: Any,
-    target: Any,
-    n_bytes: Any,
-    dim: Any,
-    distance: Any,
-    halves: Any,
+    m: Any, f: Any, source: Any, target: Any, n_bytes: Any, dim: Any, distance: Any, halves: Any
 ) -> Any:
     """Take the links of a message's way, and return how long it is under way; see `transmit`."""
     kept_apart()

@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidDesignError
-from archgym.simulators.cpu.machine import DEFAULTS, PREDICTORS, REPLACEMENTS, Machine
+from archgym.simulators.cpu.machine import (
+    DEFAULTS,
+    NOMINAL_MHZ,
+    PREDICTORS,
+    REPLACEMENTS,
+    Machine,
+    cycle_ps,
+)
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 _CORE: Final = {
@@ -74,7 +81,6 @@ rm -rf build/.csconfig build/_configuration.mk build/bin
   tail -n 5 build.log >&2; exit 1; }}
 build/bin/champsim --hide-heartbeat -w {warmup} -i {length} trace.champsimtrace.xz
 """
-_CLOCK_MHZ: Final = 4000
 _BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
 _PAGE_LEVELS: Final = 5
 
@@ -136,7 +142,8 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
         return {key: machine[f"{name}.{ours}"] for ours, key in keys.items()}
 
     predictor = PREDICTORS[machine["CPU.branch_predictor"]].replace("-", "_")
-    core = {"frequency": _CLOCK_MHZ, **section("CPU", _CORE)}
+    clock_mhz = machine.get("CPU.clock_mhz", NOMINAL_MHZ)
+    core = {"frequency": clock_mhz, **section("CPU", _CORE)}
     core |= {"branch_predictor": predictor, "btb": "basic_btb"}
     config: dict[str, Any] = {
         "executable_name": "bin/champsim",
@@ -161,7 +168,10 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
     config["virtual_memory"] = {
         "pte_page_size": _PAGE_BYTES,
         "num_levels": _PAGE_LEVELS,
-        "minor_fault_penalty": machine["VMEM.fault_penalty"],
+        # In cycles of the fastest clock, which may be the memory's.
+        "minor_fault_penalty": machine["VMEM.fault_penalty"]
+        * cycle_ps(machine)
+        // min(cycle_ps(machine), 2_000_000 // machine["DRAM.data_rate"]),
         # Physical pages are given out in order.
         "randomization": False,
     }

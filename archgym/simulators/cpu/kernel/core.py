@@ -29,10 +29,10 @@ from archgym.simulators.cpu.kernel.front import (
     take_fetched,
 )
 from archgym.simulators.cpu.kernel.layout import Ints, Words
-from archgym.simulators.cpu.kernel.memory import catch_up, step_memory
+from archgym.simulators.cpu.kernel.memory import catch_up, last_run, step_memory
 from archgym.simulators.cpu.kernel.walker import start_pages, step_walker
 
-# chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
+# chosen: a walk of five faults takes some 2,000 cycles; more without retirement never end.
 _PATIENCE: Final = 1_000_000
 _ANSWERS_I: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1I + lay.C_ANSWERS + lay.Q_COUNT
 _ANSWERS_D: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D + lay.C_ANSWERS + lay.Q_COUNT
@@ -190,11 +190,11 @@ def begin_counting(m: Words, now: int) -> None:
         m[lay.COUNTERS + counter] = 0
 
 
-def phase_with(step: Callable[[Words, Any, int], None]) -> Callable[..., int]:
+def phase_with(step: Callable[[Words, Any, int, bool], None]) -> Callable[..., int]:
     """Return the loop of a phase with this helper for the DRAM compiled into it.
 
     Args:
-      step: Helper of state, what it needs besides, and cycle.
+      step: Helper of state, what it needs besides, cycle, and whether the phase ends in it.
     """
 
     @helper
@@ -212,7 +212,7 @@ def phase_with(step: Callable[[Words, Any, int], None]) -> Callable[..., int]:
             now = next_cycle(m, now)
             step_core_and_caches(m, w, tr, now)
             if m[lay.WAKE + lay.DRAM] <= now:
-                step(m, memory, now)
+                step(m, memory, now, m[lay.G_RETIRED] >= until)
             check_progress(m, now)
         settle_slots(m, now)
         return now
@@ -222,14 +222,13 @@ def phase_with(step: Callable[[Words, Any, int], None]) -> Callable[..., int]:
 
 @helper
 def settle_memory(m: Words, now: int) -> None:
-    """Run the DRAM's ticks that end in this cycle or just after it."""
-    period = m[lay.MEMORY + lay.M_PERIOD]
-    catch_up(m, ((lay.CYCLE_PS * now + period - 1) // period + 1) * period)
+    """Run the DRAM's ticks of a phase that ends in this cycle."""
+    catch_up(m, last_run(m, now, True) + m[lay.MEMORY + lay.M_PERIOD])
 
 
 @helper
-def _step_dram(m: Words, memory: int, now: int) -> None:
-    step_memory(m, now)
+def _step_dram(m: Words, memory: int, now: int, is_last: bool) -> None:
+    step_memory(m, now, is_last)
 
 
 _run_phase: Final = phase_with(_step_dram)
@@ -265,7 +264,11 @@ def advance(
     Returns:
       The last cycle that ran.
     """
-    return _run_phase(pointer(state), pointer(weights), pointer(records), 0, now, until, begins)
+    m = pointer(state)
+    if m[lay.WAKE + lay.DRAM] <= now:
+        # Its runs of this cycle that came after the end of an earlier phase.
+        step_memory(m, now, False)
+    return _run_phase(m, pointer(weights), pointer(records), 0, now, until, begins)
 
 
 @entry_point(seconds=5.0)

@@ -26,7 +26,7 @@ class Words(Protocol):
 
 NEVER: Final = 1 << 60
 CYCLE_PS: Final = 250
-"""The core's clock is 4 GHz."""
+"""Cycle of a core whose clock is 4 GHz, as it is unless a machine says otherwise."""
 
 # Names of fields are packed, not one a line.
 # fmt: off
@@ -193,7 +193,7 @@ WALK_WAYS: Final = (2, 4, 4, 8)
 # The DRAM controller and its channels.
 (
     M_TIME, M_PERIOD, M_BURST, M_N_CHANNELS, M_CHANNEL_BITS, M_RANK_BITS, M_RQ, M_WQ, M_T_CAS,
-    M_T_RCD, M_T_RP, M_T_RAS, M_T_REF, M_T_RFC, M_RETURN, M_STALL, M_NEXT, M_BLOCKED, M_N_BANKS,
+    M_T_RCD, M_T_RP, M_T_RAS, M_T_REF, M_T_RFC, M_RETURN, M_STALL, M_CYCLE, M_BLOCKED, M_N_BANKS,
     M_FREE,
 ) = range(20)
 (

@@ -35,7 +35,7 @@ class Constraint:
       scope: Level of the node.
       preceding, following: Commands that it counts from and that it delays.
       distance: Expression in the timing parameters [clocks].
-      window: The distance counts from so many commands back; 1 for the last one.
+      window: The command from which the distance counts, counted back; 1 for the last one.
       siblings: True if it binds the node's siblings instead of the node.
       source: Document and parameter.
     """

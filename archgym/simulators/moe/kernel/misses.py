@@ -46,7 +46,7 @@ def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> 
 
 @helper
 def padding_rows(choices: Array, n_slots: int) -> float:
-    """Return the rows of padding that products of so many experts compute, used or not.
+    """Return the rows of padding that products of several experts compute, used or not.
 
     Products that pad each expert to whole tiles have room for a tile less a row of each.
     """

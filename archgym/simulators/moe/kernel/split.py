@@ -63,7 +63,7 @@ def _decode_ns(
     costs: Array, choices: Array, state: State, table: Array, counters: Array, n: float,
     context: float, n_steps: float,
 ) -> float:  # fmt: skip
-    """Return the time of a step in which n sequences decode, and count so many of them [ns]."""
+    """Return the time of a step in which n sequences decode, and count some of them [ns]."""
     found, width = state.contents, 1.0 + choices[col.DRAFT_TOKENS]
     found[:] = 0.0
     found[st.N_DECODE] = n
@@ -106,7 +106,7 @@ def _advance(
     counters: Array, workers: Array, counts: Array, paced: Array, place: int, steps: int,
     token_share: float,
 ) -> None:  # fmt: skip
-    """Let a decode worker give each of its sequences so many tokens."""
+    """Let a decode worker give each of its sequences some tokens."""
     n = counts[place, _RUNNING]
     if cache is None:
         context = workers[place, _CONTEXT] + 0.5 * steps * n

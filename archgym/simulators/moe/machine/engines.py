@@ -194,7 +194,7 @@ def _read_engine(path: str) -> Engine:
 
 
 def precision_of(bits: float, gpu: Gpu, model: MoeModel) -> str:
-    """Return the format that weights of so many bits usually have on a GPU."""
+    """Return the usual format of weights with this number of bits on a GPU."""
     if bits > BITS["fp8"]:
         return "bf16"
     if bits > BITS["nvfp4"]:

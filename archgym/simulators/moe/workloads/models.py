@@ -276,7 +276,7 @@ class MoeModel:
         return used + self.other_parameters
 
     def expert_bytes(self, bits: float = 16) -> int:
-        """Return bytes of one routed expert whose weights have so many bits."""
+        """Return bytes of one routed expert whose weights have this number of bits."""
         return round(self.expert_parameters * bits / _BITS_PER_BYTE)
 
     def plain_bits(self, bits: float, expert_bits: float) -> float:
@@ -304,7 +304,7 @@ class MoeModel:
         return round(self.full_layers * self.kv_row_size * bits / _BITS_PER_BYTE)
 
     def kv_shares(self, tensor: int) -> int:
-        """Return the parts into which keys and values divide over so many accelerators.
+        """Return the parts into which keys and values divide over this number of accelerators.
 
         A head of keys and values stays whole, and latent vectors have no heads: further
         accelerators hold copies.

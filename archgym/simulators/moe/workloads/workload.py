@@ -115,7 +115,7 @@ class Asked:
     client: Client = Client()
 
     def requests_of(self, clients: int) -> Requests:
-        """Return the requests that so many clients send; those as they are without clients.
+        """Return the requests that this number of clients sends; those as they are without clients.
 
         With `Client.uniform` they are `Client.waves` drawn requests of each client. Otherwise they
         are the workload's, repeated up to that number where it has fewer.

@@ -21,7 +21,7 @@ _IS_EVENT: Final = 4
 _FINISHED: Final = 0.99
 # chosen: far above rounding, and no task's work that anyone would notice.
 _ROUNDING: Final = 1e-12
-# FARSI: a memory holds at least so many bytes.
+# FARSI: least bytes of a memory.
 _LEAST_BYTES: Final = 2048.0
 # FARSI's development cost: an instruction's share in an accelerator, a link, a bus, a megabyte.
 _COST_ACCELERATOR: Final = 100.0
@@ -443,7 +443,7 @@ def _share_bus(
         place = 0
         while s.slot_in[place] != s.in_b[t, d, b]:
             place += 1
-        # The output that most inputs send to decides.
+        # The output to which most inputs send decides.
         most = 1
         if slots > 1:
             x = 0
