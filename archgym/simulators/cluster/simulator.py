@@ -395,9 +395,13 @@ class ClusterSimulator(RowSimulator):
         """
         from archgym.simulators.cluster.formats.astra_sim import astra_sim_files
 
-        for name in ("straggler", "quirks", "fidelity"):
-            if name in self.options or (name == "fidelity" and self.fidelity != "standard"):
+        for name in ("straggler", "quirks"):
+            if name in self.options:
                 raise InvalidDesignError(f"ASTRA-sim has no `{name}`. Leave the option out.")
+        if self.fidelity == "short":
+            raise InvalidDesignError(
+                "ASTRA-sim runs whole iterations; `fidelity` short runs parts. Use another one."
+            )
         return astra_sim_files(self.built(self.space.design_at(indices), workload))
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
