@@ -8,10 +8,6 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
     DEFAULT_GRID,
     NODES,
@@ -85,7 +81,21 @@ from archgym.simulators.accelerator.space import (
     mappings_of_layer,
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    FEASIBLE,
+    BatchResult,
+    Columns,
+    InvalidArgumentError,
+    InvalidDesignError,
+    Laws,
+    Option,
+    RowSimulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.kit.exports import stated
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the

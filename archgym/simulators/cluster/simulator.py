@@ -8,16 +8,6 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import (
-    InvalidArgumentError,
-    InvalidDesignError,
-    InvalidSpaceError,
-    SimulatorError,
-    UnknownNameError,
-)
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
     DEFAULT_DOLLARS_PER_KWH,
     DEFAULT_GRID,
@@ -57,10 +47,23 @@ from archgym.simulators.cluster.space import (
     machine_of,
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
-from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.spaces.expression import P
-from archgym.spaces.space import DesignSpace
-from archgym.spaces.texts import value_from_text
+from archgym.simulators.kit import (
+    Columns,
+    DesignSpace,
+    InvalidArgumentError,
+    InvalidDesignError,
+    InvalidSpaceError,
+    Laws,
+    Option,
+    P,
+    RowSimulator,
+    SimulatorError,
+    SimulatorSpec,
+    UnknownNameError,
+    Workload,
+    declared,
+    value_from_text,
+)
 
 # chosen: Megatron-LM reaches 44 to 52 % of an A100's peak (Narayanan et al. 2021, table 1).
 _EFFICIENCY: Final = 0.5

@@ -7,10 +7,6 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
     DEFAULT_GRID,
     NODES,
@@ -22,7 +18,6 @@ from archgym.physics.economics import (
     economic_metrics,
 )
 from archgym.physics.thermal import CONVECTION_K_PER_W, window_metrics
-from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import COUNTERS, STRIDES, Ideal, run
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
@@ -55,7 +50,20 @@ from archgym.simulators.cpu.workloads.programs import (
     load,
     names,
 )
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Columns,
+    InvalidArgumentError,
+    InvalidDesignError,
+    Laws,
+    Option,
+    RowSimulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    report_reduction,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.kit.exports import stated
 from archgym.traces.instructions.generators import generate
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS

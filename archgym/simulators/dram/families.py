@@ -8,11 +8,6 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.restriction import unrestricted
-from archgym.evaluation.simulator import Simulator, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.thermal import (
     PACKAGE_K_PER_W,
     WINDOW_METRICS,
@@ -57,7 +52,20 @@ from archgym.simulators.dram.workloads.shipped import (
     note_placement,
 )
 from archgym.simulators.dram.workloads.trace import Trace, waits_not_compared
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Columns,
+    FileFormatError,
+    InvalidArgumentError,
+    Laws,
+    Option,
+    RowSimulator,
+    Simulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unrestricted,
+)
 from archgym.simulators.kit.exports import stated
 
 DEFAULT_FAMILY: Final = "ddr5"

@@ -7,10 +7,6 @@ from typing import Annotated, Any, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.thermal import (
     PACKAGE_K_PER_W,
     WINDOW_METRICS,
@@ -59,7 +55,19 @@ from archgym.simulators.dram.workloads.shipped import (
     note_placement,
 )
 from archgym.simulators.dram.workloads.trace import waits_not_compared
-from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit import (
+    BatchResult,
+    Columns,
+    KitSimulator,
+    Laws,
+    Option,
+    Simulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.kit.exports import stated
 
 DEFAULT_DEVICE = "ddr3-1600"

@@ -11,17 +11,6 @@ from typing import Annotated, Any, Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import parse_whole
-from archgym.errors import (
-    InvalidArgumentError,
-    InvalidDesignError,
-    InvalidSpaceError,
-    SimulatorError,
-    error_text,
-)
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload, default_workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
     DEFAULT_DOLLARS_PER_KWH,
     DEFAULT_GRID,
@@ -34,7 +23,26 @@ from archgym.physics.economics import (
     ownership_metrics,
 )
 from archgym.simulators.cluster.kernel.fabric import contention
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Columns,
+    DesignSpace,
+    InvalidArgumentError,
+    InvalidDesignError,
+    InvalidSpaceError,
+    Laws,
+    Option,
+    P,
+    Parameter,
+    RowSimulator,
+    SimulatorError,
+    SimulatorSpec,
+    Workload,
+    declared,
+    default_workload,
+    error_text,
+    parse_whole,
+    require_kept,
+)
 from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
 from archgym.simulators.moe.kernel.run import (
@@ -100,9 +108,6 @@ from archgym.simulators.moe.workloads.workload import (
     shipped,
     shipped_names,
 )
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Parameter
-from archgym.spaces.space import DesignSpace
 
 logger = logging.getLogger(__name__)
 # chosen: an H100 by the press of 2023 and 2024, and an eighth of its server.

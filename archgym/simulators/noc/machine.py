@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.noc import state as st
 from archgym.simulators.noc.state import Ints
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 from archgym.simulators.noc import state as st
 from archgym.simulators.noc.energy import power
 from archgym.simulators.noc.machine import ROUTINGS, Network, Wiring, allocator_of, wiring

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 from archgym.simulators.noc import state as st
 from archgym.simulators.noc.machine import Network
 from archgym.simulators.noc.runs import Packets, Result, Run

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.simulators.kit import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.noc.runs import Packets
 from archgym.simulators.noc.state import Ints
 

@@ -8,11 +8,6 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
-from archgym.evaluation.capabilities import Bottleneck
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
     DEFAULT_GRID,
     NODES,
@@ -30,7 +25,21 @@ from archgym.physics.thermal import (
     window_metrics,
     worst_window,
 )
-from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit import (
+    FEASIBLE,
+    BatchResult,
+    Bottleneck,
+    Columns,
+    KitSimulator,
+    Laws,
+    Option,
+    P,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.soc.bounds import FINISHED, SocBounds, laws_of
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.graph import BURST_BYTES, CLOCK_HZ, Floats, TaskGraph
@@ -50,7 +59,6 @@ from archgym.simulators.soc.machine import CLOCKS, KINDS, cacti
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
-from archgym.spaces.expression import P
 
 FIDELITIES: Final[Mapping[str, Rules]] = {
     "default": Rules(exact_finish=True, fifo=True, exact_freeing=True, exact_power=True),

@@ -9,9 +9,6 @@ from typing import Annotated, Final, final
 
 import numpy as np
 
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import BatchResult, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.arrays import TABLE_NODE
 from archgym.physics.economics import (
     DEFAULT_GRID,
@@ -22,7 +19,17 @@ from archgym.physics.economics import (
     NodeOption,
     economic_metrics,
 )
-from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit import (
+    BatchResult,
+    Columns,
+    KitSimulator,
+    Laws,
+    Option,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+)
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
 from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.kernel.run import run
