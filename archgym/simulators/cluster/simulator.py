@@ -28,16 +28,13 @@ from archgym.physics.economics import (
     YearsOption,
     ownership_metrics,
 )
-from archgym.simulators.cluster.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.machine import (
+from archgym.simulators.cluster.machine.clusters import CLUSTERS, Cluster
+from archgym.simulators.cluster.machine.design import (
     MODEL_REASONS,
     Built,
     Infeasible,
-    Result,
     build,
-    run,
-    run_short,
     spread_of,
 )
 from archgym.simulators.cluster.metrics import (
@@ -49,6 +46,7 @@ from archgym.simulators.cluster.metrics import (
     measure,
     network_kw,
 )
+from archgym.simulators.cluster.runs import Result, run, run_short
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,
@@ -397,9 +395,13 @@ class ClusterSimulator(RowSimulator):
         """
         from archgym.simulators.cluster.formats.astra_sim import astra_sim_files
 
-        for name in ("straggler", "quirks", "fidelity"):
-            if name in self.options or (name == "fidelity" and self.fidelity != "standard"):
+        for name in ("straggler", "quirks"):
+            if name in self.options:
                 raise InvalidDesignError(f"ASTRA-sim has no `{name}`. Leave the option out.")
+        if self.fidelity == "short":
+            raise InvalidDesignError(
+                "ASTRA-sim runs whole iterations; `fidelity` short runs parts. Use another one."
+            )
         return astra_sim_files(self.built(self.space.design_at(indices), workload))
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:

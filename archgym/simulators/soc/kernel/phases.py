@@ -443,7 +443,7 @@ def _share_bus(
         place = 0
         while s.slot_in[place] != s.in_b[t, d, b]:
             place += 1
-        # The output that most inputs send to decides.
+        # The output to which most inputs send decides.
         most = 1
         if slots > 1:
             x = 0
