@@ -19,10 +19,10 @@ from archgym.studies.front import sought, study_objective
 if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
     from archgym.evaluation.objective import Objective
-    from archgym.evaluation.task import Task
     from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import Outcome, StudyLog
     from archgym.tables.proof import Proof
+    from archgym.tasks.task import Task
 
 
 # chosen: a smaller relative difference is neither better nor worse.

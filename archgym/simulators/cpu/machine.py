@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.kit.arrays import cache_array, tlb_array
+from archgym.physics.arrays import cache_array, tlb_array
 
 PREDICTORS: Final = ("bimodal", "gshare", "perceptron", "hashed-perceptron")
 PREFETCHERS: Final = ("none", "next-line", "ip-stride")

@@ -11,6 +11,17 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_nam
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_GRID,
+    NODES,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    chip_metrics,
+    economic_metrics,
+)
+from archgym.physics.thermal import CONVECTION_K_PER_W, window_metrics
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import COUNTERS, STRIDES, Ideal, run
@@ -36,7 +47,7 @@ from archgym.simulators.cpu.space import (
     design_space,
     machine_of,
 )
-from archgym.simulators.cpu.workloads import (
+from archgym.simulators.cpu.workloads.programs import (
     DEFAULT_WORKLOAD,
     InstructionTrace,
     Program,
@@ -45,17 +56,8 @@ from archgym.simulators.cpu.workloads import (
     names,
 )
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_GRID,
-    NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    chip_metrics,
-    economic_metrics,
-)
-from archgym.simulators.kit.thermal import CONVECTION_K_PER_W, window_metrics
+from archgym.simulators.kit.exports import stated
+from archgym.traces.instructions.generators import generate
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
 DEFAULT_NODE: Final = "22nm"
@@ -165,7 +167,7 @@ class CpuSimulator(RowSimulator):
         ),
         objectives=STRUCTURAL_OBJECTIVES,
         costs=COSTS,
-        exports={"champsim": "Configuration of ChampSim."},
+        exports={"champsim": "Configuration of ChampSim, and the trace of the program."},
         groups=GROUPS,
     )
 
@@ -498,13 +500,30 @@ class CpuSimulator(RowSimulator):
         )
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the machine of a design as a configuration of ChampSim."""
+        """Return the machine of a design as a configuration of ChampSim, with its trace.
+
+        Raises:
+          InvalidDesignError: The design cannot be built, or ChampSim cannot express it.
+        """
         from archgym.simulators.cpu.formats.champsim import champsim_files
 
-        built = self.built(indices)
-        if isinstance(built, str):
-            raise InvalidDesignError(f"the design cannot be built: {built}.")
-        return champsim_files(built.running)
+        program: Program = workload.content
+        refusals = {
+            "`cores` must be 1, since nothing compares several": bool(self._corunners),
+            "`fidelity` must be standard; ChampSim lacks the devices of dram": self.fidelity
+            != "standard",
+            f"workload {program.name!r} must be a program that ships; run the recorded trace "
+            "with the exported configuration of one": program.is_recorded,
+        }
+        for problem, is_so in refusals.items():
+            if is_so:
+                raise InvalidDesignError(f"For ChampSim, {problem}.")
+        metrics = stated(self, indices, workload)
+        found = self.built(indices)
+        assert not isinstance(found, str), "the design was built"
+        _, warmup, length = self.region(program)
+        records = generate(program.name, self._n + _IN_FLIGHT)
+        return champsim_files(found.running, records, warmup, length, metrics)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises the program's counted region: name to (value, unit)."""

@@ -12,13 +12,13 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.capabilities import breakdown_of
 from archgym.evaluation.stand_in import open_stand_in
-from archgym.evaluation.task import Task
+from archgym.physics.arrays import cells
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS
 from archgym.simulators.cpu.machine import DEFAULTS, at_clock, cycle_ps
 from archgym.simulators.cpu.power import at_operating_point, highest_ghz, structures
-from archgym.simulators.kit.arrays import cells
 from archgym.tables import build_table
+from archgym.tasks.task import Task
 
 N = 4096
 

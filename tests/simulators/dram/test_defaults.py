@@ -7,7 +7,7 @@ import pytest
 
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.simulator import device_names
 
 

@@ -107,16 +107,6 @@ FETCH_ISSUED, FETCH_DONE, DECODED, MISPREDICTED, EARLY, EXECUTED, COMPLETED = (
     1 << i for i in range(7)
 )
 
-# A derived trace record: address, second word, up to two writes, up to four reads.
-T_IP, T_WORD, T_WRITES, T_READS = 0, 1, 2, 4
-T_SIZE: Final = 8
-# Its second word; bits 16-31 destinations, 32-63 sources.
-TAKEN_BIT: Final = 3
-N_DESTINATIONS_BIT: Final = 4
-N_SOURCES_BIT: Final = 6
-N_READS_BIT: Final = 9
-N_WRITES_BIT: Final = 12
-NEAR_BRANCH_BIT: Final = 14
 
 # A load queue's entry; a store queue's entry.
 L_ID, L_ADDRESS, L_READY, L_NEXT = range(4)
