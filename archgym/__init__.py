@@ -7,7 +7,7 @@ from archgym.runtime.importing import names_on_first_use
 from archgym.version import __version__
 
 if TYPE_CHECKING:
-    from archgym.agent.agent import Agent, AskTellAgent, Policy
+    from archgym.agent.agent import Agent, AskTellAgent
     from archgym.composition.compose import FunctionComposition, compose
     from archgym.composition.composition import Composition, Part
     from archgym.errors import ArchGymError
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from archgym.evaluation.objective import Objective, Term
     from archgym.evaluation.simulator import BatchResult, Simulator, Workload
     from archgym.evaluation.spec import SimulatorSpec
-    from archgym.evaluation.task import Task
     from archgym.evaluation.trials import Trial, Trials
+    from archgym.files.policy import Policy
     from archgym.searching import SearchResult, search
     from archgym.spaces.design import Condition, Constraint, Design
     from archgym.spaces.expression import P
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from archgym.spaces.space import DesignSpace
     from archgym.studies.snapshot import read_study
     from archgym.studies.study import Study
+    from archgym.tasks.task import Task
 
 # Where each public name lives. They are imported on first use, so that `import archgym` and the
 # command line's help stay quick.
@@ -66,14 +67,14 @@ _HOMES = {
     "Parameter": "spaces.parameter",
     "Part": "composition.composition",
     "Permutation": "spaces.parameter",
-    "Policy": "agent.agent",
+    "Policy": "files.policy",
     "PowerOfTwo": "spaces.parameter",
     "Real": "spaces.parameter",
     "SearchResult": "searching",
     "Simulator": "evaluation.simulator",
     "SimulatorSpec": "evaluation.spec",
     "Study": "studies.study",
-    "Task": "evaluation.task",
+    "Task": "tasks.task",
     "Term": "evaluation.objective",
     "Trial": "evaluation.trials",
     "Trials": "evaluation.trials",

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
@@ -18,15 +18,10 @@ from archgym.errors import (
     StudyExistsError,
     StudyLockedError,
 )
-from archgym.evaluation.cache import RECHECK, CachedExecutor
-from archgym.evaluation.executor import Executor, executor_for, within
 from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.sensitivity import unchanged_metrics
 from archgym.evaluation.simulator import Simulator
-from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
@@ -37,8 +32,14 @@ from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
 from archgym.studies.portfolio import earlier_designs, shipped_designs
 from archgym.studies.prior import StudySource
 from archgym.studies.replay import Ending
+from archgym.studies.settings import StudySettings, designs_of, sources_of
 from archgym.studies.snapshot import Outcome, StudyLog, read_study
 from archgym.studies.study import Callback, Study
+from archgym.tasks.cache import RECHECK, CachedExecutor
+from archgym.tasks.choices import TaskChoices, WorkloadChoice
+from archgym.tasks.executor import Executor, executor_for, within
+from archgym.tasks.sensitivity import unchanged_metrics
+from archgym.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ class SearchResult:
 
     Example:
       >>> from tempfile import TemporaryDirectory
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.testing import ProvingSimulator
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
       >>> with TemporaryDirectory() as folder:
@@ -267,36 +268,35 @@ def search(
             raise InvalidArgumentError(
                 f"`search` has no argument `{name}`. Did you mean `{_OTHER_WORDS[name]}`?"
             )
-    choices = {
-        "workload": workload,
-        "objective": objective,
-        "space": space,
-        "fixed": fixed,
-        "values": values,
-        "subject_to": subject_to,
-        "minimise": minimise,
-        "maximise": maximise,
-        "measured": measured,
-        "confidence": confidence,
-    }
-    given = {k: v for k, v in choices.items() if v is not None}
-    task, minutes = timely(minutes, lambda: _within(timeout_s, problem, given, options))
+    chosen = TaskChoices.of(
+        simulator=problem,
+        workload=workload,
+        objective=objective,
+        space=space,
+        fixed=fixed,
+        values=values,
+        subject_to=subject_to,
+        minimise=minimise,
+        maximise=maximise,
+        measured=measured,
+        confidence=confidence,
+        **options,
+    )
+    task, minutes = timely(minutes, lambda: _within(timeout_s, chosen))
     if isinstance(task.simulator, OutsideSimulator):
         raise InvalidArgumentError(
             f"Designs of {task.simulator.name!r} are evaluated elsewhere, so it cannot be searched "
             "in one call. Create a study and use its `ask` and `tell`."
         )
-    settings: dict[str, Any] = {
-        "seed": seed,
-        "budget": budget,
-        "hyperparameters": {} if hyperparameters is None else hyperparameters,
-        "start": (start,)
-        if isinstance(start, str | Mapping | Path)
-        else check_several("start", start),
-        "warm_start": warm_start,
-        "patience": patience,
-        "stop_at": stop_at,
-    }
+    settings = StudySettings(
+        seed=seed,
+        budget=budget,
+        hyperparameters={} if hyperparameters is None else hyperparameters,
+        start=designs_of(start),
+        warm_start=sources_of(warm_start),
+        patience=patience,
+        stop_at=stop_at,
+    )
     with (
         # First: a start that fails leaves no folder of a study.
         search_executor(task, workers, timeout_s, cache, recheck) as executor,
@@ -313,19 +313,19 @@ def search(
 def suited_settings(
     task: Task,
     agent: str | type[Agent],
-    settings: Mapping[str, Any],
+    settings: StudySettings,
     workers: int,
     prior: bool,
     folder: str | Path | None = None,
-) -> dict[str, Any]:
-    """Return arguments of `Study.create` with what suits the task where nothing else is given.
+) -> StudySettings:
+    """Return settings of a study with what suits the task where nothing else is given.
 
     The study records it all, and one that exists in the folder keeps its own.
 
     Args:
       task: Task to search.
       agent: Its agent.
-      settings: Arguments of `Study.create`, among them `hyperparameters`, `start` and `warm_start`.
+      settings: Settings of the study.
       workers: Number of designs that are evaluated in parallel.
       prior: True to begin with the designs that ship for the space.
       folder: Folder that may hold the study.
@@ -333,14 +333,9 @@ def suited_settings(
     if not isinstance(prior, bool):
         raise InvalidArgumentError(f"`prior` must be True or False; got {prior!r}.")
     kind = agent_class(agent) if isinstance(agent, str) else agent
-    given = check_mapping("hyperparameters", settings["hyperparameters"])
+    given = check_mapping("hyperparameters", settings.hyperparameters)
     suited = kind.suited(task, workers)
-    earlier = settings["warm_start"]
-    warm_start = (
-        (earlier,)
-        if isinstance(earlier, str | Path | StudyLog)
-        else check_several("warm_start", earlier)
-    )
+    warm_start = settings.warm_start
     is_found = warm_start in (("auto",), (Path("auto"),))
     if is_found:
         warm_start = ()
@@ -350,7 +345,7 @@ def suited_settings(
         )
     if not (prior or kind.uses_portfolio):
         logger.warning("Agent %r uses no designs that ship, so no `prior` is left out.", kind.name)
-    start = check_several("start", settings["start"])
+    start = settings.start
     recorded = None
     if folder is not None and (Path(folder) / STUDY_NAME).is_file():
         recorded = read_header(Path(folder))
@@ -378,12 +373,8 @@ def suited_settings(
             start = (*found, *others[: _MOST_STARTS - len(found)])
         else:
             start = shipped
-    return {
-        **settings,
-        "hyperparameters": {**suited, **given},
-        "start": start,
-        "warm_start": warm_start,
-    }
+    hyperparameters = {**suited, **given}
+    return replace(settings, hyperparameters=hyperparameters, start=start, warm_start=warm_start)
 
 
 def search_executor(
@@ -436,15 +427,14 @@ def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path
     )
 
 
-def _within(
-    timeout_s: float | None, problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]
-) -> Task:
+def _within(timeout_s: float | None, choices: TaskChoices) -> Task:
     """Return the task; a Python function has the time of one design for the default design."""
+    problem = choices.simulator
     if timeout_s is None or not isinstance(problem, FunctionSimulator):
-        return _task(problem, choices, options)
+        return _task(choices)
     try:
         limit = check_number("timeout_s", timeout_s, 1e-9)
-        return within(limit, lambda: _task(problem, choices, options))
+        return within(limit, lambda: _task(choices))
     except TimeoutError:
         raise SimulatorError(
             f"The default design of {problem.name!r} must run within `timeout_s`, {timeout_s:g} s, "
@@ -481,10 +471,10 @@ def timely(minutes: float | None, make: Callable[[], T]) -> tuple[T, float | Non
     return found, minutes if took_s < _LOADING_S else max(minutes - took_s / 60.0, 1e-6)
 
 
-def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
+def _task(choices: TaskChoices) -> Task:
+    problem: Any = choices.simulator
     if isinstance(problem, Task):
-        given = [*choices, *options]
-        if given:
+        if given := choices.given():
             raise InvalidArgumentError(
                 f"`{given[0]}` belongs to the task that was given; it must be left out."
             )
@@ -500,14 +490,14 @@ def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) 
             "`problem` must be a registered name (`archgym list simulators` lists them), a "
             f"simulator or a task; got {problem!r}. Make an instance of a class first."
         )
-    return Task.make(problem, **choices, **options)
+    return Task.resolve(choices)
 
 
 def _study(
     folder: str | Path | None,
     task: Task,
     agent: str | type[Agent],
-    settings: Mapping[str, Any],
+    settings: StudySettings,
     workers: int,
     prior: bool,
 ) -> Study:
@@ -515,12 +505,12 @@ def _study(
 
     def create(place: str | Path) -> Study:
         suited = suited_settings(task, agent, settings, workers, prior, place)
-        return Study.create(place, task, agent, exists="resume", **suited)
+        return Study.begin(place, task, agent, suited, "resume")
 
     if folder is not None:
         return create(folder)
     name = agent if isinstance(agent, str) else getattr(agent, "name", agent.__name__)
-    for place in run_folders(task, name, settings["seed"], "folder"):
+    for place in run_folders(task, name, settings.seed, "folder"):
         try:
             return create(place)
         except (StudyExistsError, StudyLockedError):

@@ -26,10 +26,10 @@ from archgym.simulators.accelerator import (
     load_network,
 )
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import convolution
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.mapping.mapper import MapSpace, anneal_mapping, map_space
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import convolution
 from archgym.simulators.accelerator.workloads import Layer, layer_named
 
 # Fully evaluated mappings/s of Timeloop's own mapper on one core: measured in another run, on a
@@ -175,7 +175,7 @@ def report_networks(n: int) -> None:
 
 def report_efforts(n: int) -> None:
     """Compare an effort with a second: time, distance of results, and ranking of designs."""
-    from archgym.simulators.accelerator.space import hardware, hardware_space
+    from archgym.simulators.accelerator.space import hardware_space, machine_of
 
     space = hardware_space()
     layers = load_network("resnet-18").layers[:3]
@@ -185,7 +185,7 @@ def report_efforts(n: int) -> None:
         began = time.process_time()
         edp[tries] = np.array(
             [
-                _edp(hardware("default", dict(space.design_at(row))), layers, tries)
+                _edp(machine_of("default", dict(space.design_at(row))), layers, tries)
                 for row in designs
             ]
         )

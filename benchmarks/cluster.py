@@ -1,15 +1,19 @@
-"""Measures how fast the training-cluster simulator is, against ASTRA-sim 2.
+"""Measures how fast the training-cluster simulator is: its designs, and against ASTRA-sim 2.
 
-Run `python -m benchmarks.cluster --reference FOLDER`. Times are of the processor, and leave
-compiling out; those of ASTRA-sim 2 are recorded.
+Run `python -m benchmarks.cluster`, or with `--reference FOLDER` for recorded rows. Times are of the
+processor, and leave compiling out; those of ASTRA-sim 2 are recorded.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
+
+from archgym.simulators.cluster import ClusterSimulator
 from evidence.cluster.astrasim import models_of
 from evidence.cluster.reading import (
     is_symmetric,
@@ -64,7 +68,44 @@ def speed(reference: Path) -> None:
         print(line, flush=True)
 
 
+# Space, workload and options of the tasks whose designs are timed.
+TASKS: Final = (
+    ("default", "gpt2-xl-1.5b", {}),
+    ("default", "gpt3-175b", {}),
+    ("parallel", "gpt3-175b", {"system": "h100-512"}),
+    ("parallel", "llama2-70b", {}),
+)
+# Too slow for clusters of more NPUs.
+_OF_16_NPUS: Final = ("network", "bert-large", {"npus": "16"})
+
+
+def designs(n: int = 60) -> None:
+    """Print milliseconds of the default design, and of random ones that can be built."""
+    print("fidelity           space     workload       default   median     mean    worst")
+    usual = [(*task, fidelity) for task in TASKS for fidelity in ("standard", "short")]
+    every = [(*_OF_16_NPUS, fidelity) for fidelity in ClusterSimulator.spec.fidelity_names]
+    for space, name, options, fidelity in usual + every:
+        simulator = ClusterSimulator(space, fidelity=fidelity, **options)
+        workload = simulator.workload(name)
+        default = simulator.space.default_indices[None]
+        work = partial(simulator.evaluate_batch, default, workload)
+        work()
+        took = min(_seconds(work) for _ in range(5))
+        others = []
+        sampled = simulator.space.sample(n, np.random.default_rng(0))
+        for row in simulator.space.canonical(sampled)[:, None]:
+            begin = time.process_time()
+            if simulator.evaluate_batch(row, workload).reason[0] == 0:
+                others.append(time.process_time() - begin)
+        spread = np.median(others), np.mean(others), np.max(others)
+        cells = "".join(f"{1e3 * value:9.1f}" for value in (took, *spread))
+        print(f"{fidelity:18} {space:9} {name:13}{cells} ms", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reference", type=Path, required=True)
-    speed(parser.parse_args().reference)
+    parser.add_argument("--reference", type=Path)
+    folder = parser.parse_args().reference
+    designs()
+    if folder is not None:
+        speed(folder)

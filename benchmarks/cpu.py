@@ -30,7 +30,7 @@ from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS, run
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS
 from archgym.simulators.cpu.machine import DEFAULTS, machine
-from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 from evidence.cpu.reference import Run, _trace, reference_rows
 
 _FINISHED = re.compile(r"Simulation finished CPU 0 instructions: (\d+) cycles: (\d+)")

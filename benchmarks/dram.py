@@ -17,8 +17,8 @@ import numpy as np
 from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import Simulator
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.kernel.bursts import prepared
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.dramsys.kernel.bursts import prepared
+from archgym.simulators.dram.families import RamulatorSimulator
 
 # CPU time of a run of DRAMSys 4 on 10,000 requests, mean over 60 random designs: measured in
 # another run, on a quiet machine of this kind.

@@ -17,7 +17,7 @@ import numpy as np
 from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.workloads.trace import Trace
 
 DEVICES = ("ddr3-1600", "ddr4-2400", "hbm2", "lpddr4-3200")
 

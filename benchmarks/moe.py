@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from archgym.simulators.moe import MoeSimulator, Requests, generate, model, node, routing_preset
-from archgym.simulators.moe.kernel.columns import Replacement, Scope
-from archgym.simulators.moe.kernel.run import documents, popularity, run
+from archgym.simulators.moe.kernel.run import documents, run
+from archgym.simulators.moe.machine.columns import Replacement, Scope
 from archgym.simulators.moe.machine.plan import plan
 from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.workloads.requests import generate_requests
+from archgym.simulators.moe.workloads.routing import popularity
 
 
 def _timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:

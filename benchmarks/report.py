@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.evaluation.task import Task
 from archgym.studies.journal import encode
 from archgym.studies.metadata import JOURNAL_NAME, new_header
 from archgym.studies.records import Records
+from archgym.tasks.task import Task
 
 _PIECE = 50_000
 

@@ -23,7 +23,7 @@ import numpy as np
 
 import archgym as ag
 from archgym.evaluation.simulator import BatchResult, Workload
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 SIMULATORS = ("dram", "soc", "cluster", "translation", "kv", "cpu", "moe", "accelerator")
 SLOW = SIMULATORS[2:]

@@ -23,7 +23,7 @@ def speed() -> None:
     for name in SHIPPED:
         simulator = SocSimulator(fidelity="farsi", graph=name)
         indices = simulator.space.canonical(_drawn(simulator, 4000, 0))
-        designs, _ = simulator._space.decode(indices)
+        designs, _ = simulator._space.machine_of(indices)
         workload = simulator.workload(name)
         kernel = _best(run, simulator.graph, designs, FIDELITIES["farsi"]) / 4000
         whole = _best(simulator.evaluate_batch, indices, workload) / 4000

@@ -15,9 +15,9 @@ import numpy as np
 
 from archgym.envs import DesignVectorEnv
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, default_workload
-from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
 from archgym.tables import TableSimulator, build_table
+from archgym.tasks.task import Task
 
 N_LOOKUPS = 2**20
 N_ENVS = 4096

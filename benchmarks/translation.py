@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from archgym.simulators.translation.kernel.counters import COUNTERS
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import Prepared, prepare
 from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace
 from evidence.translation.planes import read_planes

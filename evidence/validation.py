@@ -17,8 +17,8 @@ import numpy as np
 
 from archgym.errors import unknown_name
 from archgym.evaluation.simulator import Simulator, Workload
-from archgym.evaluation.task import Evaluation, Task
-from archgym.evaluation.task_choices import WeightedWorkload
+from archgym.tasks.choices import WeightedWorkload
+from archgym.tasks.task import Evaluation, Task
 
 Cells = tuple[str | int | float, ...]
 Progress = Callable[[str], None]

@@ -20,8 +20,8 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.files.storage import storage_errors
-from archgym.simulators.kit.requests import lines_of
 from archgym.simulators.kv.formats.trace import Ints
+from archgym.traces.requests import lines_of
 
 _WINDOW_S: Final = 600.0
 _MOST: Final = 10**6  # chosen: requests of a window; no recorded client has a thousandth of it.

@@ -18,8 +18,8 @@ import numpy as np
 from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.simulator import simulator_names
-from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
+from archgym.tasks.task import Evaluation, Task
 from archgym.testing import ProvingSimulator
 
 # The quick ones; others are asked for by name.

@@ -33,10 +33,10 @@ from scipy.stats import chi2
 from archgym.bench import BenchTask, bench_task, bench_tasks
 from archgym.bench.report import WITHIN
 from archgym.evaluation.limits import LIMITED_REWARD
-from archgym.evaluation.task import Task
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
 from archgym.sweep.results import within_reward
+from archgym.tasks.task import Task
 
 DATA = Path(__file__).resolve().parents[1] / "archgym" / "bench" / "data"
 # chosen: designs of a batch at first, and after one that took less than this time [s].

@@ -1,6 +1,6 @@
-"""Arrays of CACTI 7: rows for the kit's table, and the errors of what is interpolated and scaled.
+"""Arrays of CACTI 7: rows for our table, and errors of what is interpolated and scaled.
 
-    python experiments/cacti_arrays.py --cacti FOLDER --rows        # rows of `kit/data/arrays.csv`
+    python experiments/cacti_arrays.py --cacti FOLDER --rows   # rows of `physics/data/arrays.csv`
     python experiments/cacti_arrays.py --cacti FOLDER               # errors on sizes left out
 
 FOLDER holds CACTI 7 (github.com/HewlettPackard/cacti, commit 1ffd8df), built with its makefile. Its
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.simulators.kit.arrays import Cells, cells
+from archgym.physics.arrays import Cells, cells
 
 # Sizes in KiB: of RAMs with words of 16 bytes, and of caches with lines of 64 bytes.
 RAM_KIB, RAM_PORTS = (1, 4, 16, 64, 256, 1024, 4096, 16384), (1, 2)
@@ -68,7 +68,7 @@ def run(folder: Path, kib: int, ways: int, ports: int, um: float, is_ram: bool) 
 
 
 def rows(folder: Path) -> Iterator[list[str | float]]:
-    """Yield rows of the kit's table."""
+    """Yield rows of the package's table."""
     for is_ram, grid in (
         (True, itertools.product(RAM_KIB, (1,), RAM_PORTS)),
         (False, itertools.product(CACHE_KIB, WAYS, PORTS)),

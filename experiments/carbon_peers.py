@@ -2,7 +2,7 @@
 
 Usage: ``python experiments/carbon_peers.py --act FOLDER --eco-chip FOLDER``: checkouts of
 facebookresearch/ACT (commit abc9fbb, needs `pint`) and ASU-VDA-Lab/ECO-CHIP (commit fe998d9).
-Both tables give the same inputs to their code and to `archgym.simulators.kit.economics`. ACT takes
+Both tables give the same inputs to their code and to `archgym.physics.economics`. ACT takes
 a yield, ECO-CHIP computes one. ECO-CHIP has a carbon per area of its own: dies are compared at that
 figure, and the last column has the die at ACT's, as a search sees it.
 """
@@ -17,13 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.simulators.kit.economics import (
-    NODES,
-    PACKAGE_KG,
-    chip_yield,
-    embodied_kg,
-    operational_kg,
-)
+from archgym.physics.economics import NODES, PACKAGE_KG, chip_yield, embodied_kg, operational_kg
 from archgym.spaces.expression import Expression, P
 
 # The bill of materials in ACT's README, and five dies over its nodes.

@@ -7,7 +7,7 @@ each core running the program. The simulator evaluates a cluster exactly (`cores
 nothing, which is the natural cut into dies. All 48 clusters, five nodes, and 1 to 16 dies are
 enumerated: the cheapest processor that reaches the throughput, and the one with the least carbon
 over three years, both on one die and with the number of dies free. Price and carbon are those of
-`archgym.simulators.kit.economics`: a negative binomial yield, 10 % more area for links and 99 %
+`archgym.physics.economics`: a negative binomial yield, 10 % more area for links and 99 %
 yield of each bond.
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from archgym.physics.economics import DEFAULT_GRID, THREE_YEARS_H, chip_metrics
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.kit.economics import DEFAULT_GRID, THREE_YEARS_H, chip_metrics
 
 NODES = ("28nm", "22nm", "14nm", "7nm", "5nm")
 DIES = (1, 2, 3, 4, 6, 8, 12, 16)

@@ -34,12 +34,12 @@ from archgym.agents.genetic import GeneticAgent
 from archgym.codesign import compare_strategies
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.simulator import Workload
-from archgym.evaluation.task import Task
-from archgym.simulators.accelerator.kernel.problem import matrix_multiply
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS
+from archgym.simulators.accelerator.problem import matrix_multiply
 from archgym.simulators.accelerator.workloads import Layer, Network, load_network
 from archgym.simulators.accelerator_plus_dram import AcceleratorDramSimulator
 from archgym.tables.proof import prove
+from archgym.tasks.task import Task
 
 SHAPES = 6
 WHOLE = 2**40

@@ -1,6 +1,6 @@
 """Table of the memory arrays that CPU designs have, from logs of McPAT.
 
-Usage: ``python experiments/cpu_arrays.py LOG... > archgym/simulators/kit/data/arrays.csv``.
+Usage: ``python experiments/cpu_arrays.py LOG... > archgym/physics/data/arrays.csv``.
 
 McPAT 1.3 (commit 74d4759) is made to print a line for each array that it optimises, at the end of
 `ArrayST::optimize_array`: ``ARR``, then, after bars, its name, six counts of size and ports, the

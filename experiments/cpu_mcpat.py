@@ -24,7 +24,7 @@ from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS, run
 from archgym.simulators.cpu.metrics import CHANNEL_MM2
 from archgym.simulators.cpu.space import machine_of
-from archgym.simulators.cpu.workloads import load
+from archgym.simulators.cpu.workloads.programs import load
 
 N_INSTRUCTIONS = 80_000
 CLOCK_MHZ = 4000

@@ -6,7 +6,7 @@ Run it as `python experiments/dram_controllers.py`. Both have one channel of one
 
 from archgym.evaluation.simulator import Simulator
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.families import RamulatorSimulator
 
 WORKLOADS = ("stream", "random", "cloud-1", "mixed-rw", "sparse-rw")
 # The bin with the reference device's 16 clocks of CL, RCD and RP.

@@ -22,7 +22,7 @@ from scipy.stats import chi2
 
 from archgym.agent.agent import agent_class
 from archgym.evaluation.objective import REWARD_LIMIT
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 sys.path.insert(0, str(Path(__file__).parent))
 from agent_rewards import Bench

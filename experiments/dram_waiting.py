@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from archgym.evaluation.task import Task
-from archgym.simulators.dram.formats.trace import write_trace
 from archgym.simulators.dram.workloads.shipped import request_trace
+from archgym.simulators.dram.workloads.trace import write_trace
+from archgym.tasks.task import Task
 from archgym.traces.caches import CacheSize
 from archgym.traces.filtering import memory_requests
 from archgym.traces.sources import program_or_parts

@@ -32,9 +32,9 @@ from archgym.bench import BenchTask, bench_tasks, screened_search
 from archgym.bench.suite import Cheaper
 from archgym.evaluation.limits import violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 from archgym.sweep.plan import TaskPlan
+from archgym.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "experiments" / "fidelities.md"

@@ -6,9 +6,9 @@ from functools import cache, partial
 
 import numpy as np
 
-from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
+from archgym.simulators.dram.workloads.trace import Trace
 
 _REQUESTS = 10_000
 """Length of generated traces, that of most shipped ones."""

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from archgym.evaluation.capabilities import breakdown_of
+from archgym.physics.thermal import Block, ThermalNetwork, floorplan
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.kit.thermal import Block, ThermalNetwork, floorplan
 
 KELVIN = 273.15
 

@@ -28,15 +28,16 @@ from archgym.rules.domain import domain
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.costs import Served, run_design
-from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
-from archgym.simulators.kv.kernel.layout import POLICIES
+from archgym.simulators.kv.kernel.policies import POLICIES
 from archgym.simulators.kv.kernel.run import optimum, run_pool
 from archgym.simulators.kv.kernel.serving import Service
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.rules.case import open_case
-from archgym.simulators.kv.workloads import live_blocks, load, stream_blocks
-from archgym.simulators.moe.kernel.columns import FIRST_NS
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.workloads.traces import load, stream_blocks
+from archgym.simulators.moe.machine.columns import FIRST_NS
 
 DATA: Final = Path(__file__).parent / "data"
 PICTURES: Final = Path(__file__).parent / "pictures"

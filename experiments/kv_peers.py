@@ -22,9 +22,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
-from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.kernel.run import run_pool, run_radix
-from archgym.simulators.kv.workloads import load, stream_blocks
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.workloads.traces import load, stream_blocks
 
 BLOCK, CAPACITY = 512, 5000
 

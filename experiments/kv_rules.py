@@ -25,14 +25,15 @@ from scipy.stats import t as student
 
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings, stream_of
+from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.trace import SessionTrace
-from archgym.simulators.kv.kernel.layout import NEVER
 from archgym.simulators.kv.kernel.run import run_pool
 from archgym.simulators.kv.rules.case import CacheCase
 from archgym.simulators.kv.rules.domain import CACHE
 from archgym.simulators.kv.rules.kernel import make_replay
-from archgym.simulators.kv.workloads import live_blocks, load
+from archgym.simulators.kv.workloads.arrays import NEVER
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings, stream_of
+from archgym.simulators.kv.workloads.traces import load
 from experiments.kv import write
 
 BLOCKS: Final = {"agents": 2048, "requests": 512}

@@ -24,9 +24,9 @@ from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
 from archgym.bench import bench_task
 from archgym.errors import ArchGymError, BudgetExhausted
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.sweep.plan import draw_hyperparameters
+from archgym.tasks.task import Task
 
 PAGE = Path(__file__).resolve().parents[1] / "experiments" / "lottery.md"
 START, END = "<!-- hard: begin -->", "<!-- hard: end -->"

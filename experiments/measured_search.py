@@ -32,14 +32,14 @@ from archgym.analysis.statistics import improvement_p_value
 from archgym.bench import screened_search
 from archgym.evaluation.restriction import WrappedSimulator
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
-from archgym.evaluation.task import Task
 from archgym.measurements.calibration import calibration_of
 from archgym.measurements.file import Measurements, append_measurements
 from archgym.measurements.points import points_of
-from archgym.measurements.spreadsheet import measured
 from archgym.report.decision import decide
 from archgym.searching import search
 from archgym.studies.snapshot import StudyLog
+from archgym.studies.spreadsheet import measured
+from archgym.tasks.task import Task
 
 TASKS: Final = {
     "dram": {"simulator": "dram", "workload": "bursty-rw"},

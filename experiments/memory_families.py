@@ -8,9 +8,9 @@ from typing import Final, final
 import numpy as np
 
 from archgym.evaluation.metrics import Metrics
-from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, bursts_of, run
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.workloads.trace import Trace
 
 
 @final

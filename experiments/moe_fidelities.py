@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 OPTIONS: Final = {
     "space": "closed-loop", "model": "gpt-oss-120b", "hardware": "hgx-h200", "tpot_ms": "10",

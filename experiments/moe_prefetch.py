@@ -13,14 +13,14 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.files.storage import atomic_file, figure_metadata
-from archgym.simulators.moe.kernel.columns import Prefetch
-from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
+from archgym.simulators.moe.kernel.run import Run, documents, run
+from archgym.simulators.moe.machine.columns import Prefetch
 from archgym.simulators.moe.machine.hardware import Link, NodePreset, node
 from archgym.simulators.moe.machine.plan import plan
-from archgym.simulators.moe.machine.presets import model
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.presets import model
 from archgym.simulators.moe.workloads.requests import Requests
-from archgym.simulators.moe.workloads.routing import generate, routing_preset
+from archgym.simulators.moe.workloads.routing import generate, popularity, routing_preset
 
 _NS_PER_MS: Final = 1e6
 _ENDINGS: Final = (".png", ".svg", ".pdf")

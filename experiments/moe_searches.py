@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from evidence.moe.measured import Measured, read_serving
 
 

@@ -30,7 +30,7 @@ from archgym.bench import (
     optunahub_problem,
     syne_tune_blackbox,
 )
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 Found = tuple[float, list[int], int]
 """Best reward by the library, its design, and the evaluations."""

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from archgym.evaluation.task import Task
 from archgym.studies.portfolio import portfolio
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 # Development workloads by space. No verdict task of the benchmark has one of them, so that spaces
 # with fewer than two other workloads, such as moe/expert-parallel, have no portfolio. On both

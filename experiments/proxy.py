@@ -15,7 +15,6 @@ from proxy_report import region
 
 from archgym.datasets import Dataset
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator, model_kind, train
 from archgym.proxy.compiled_trees import predict_trees
 from archgym.proxy.fitting import TrainOptions, distinct_rows, fit_part
@@ -24,6 +23,7 @@ from archgym.proxy.verified_search import search_on_proxy
 from archgym.proxy.workload_model import Part
 from archgym.simulators.dram import DramSimulator
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 # CPU time of a run of DRAMSys 4 on 10,000 requests, mean over 60 random designs: measured in
 # another run, on a quiet machine of this kind; and the range that was quoted for it.

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from archgym.evaluation.task import Task
 from archgym.tables import partial_folder
+from archgym.tasks.task import Task
 
 NODE: dict[str, Any] = {
     "num_cpus": 1,

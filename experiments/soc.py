@@ -20,13 +20,13 @@ import numpy as np
 
 from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.errors import BudgetExhausted
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.kernel.state import Rules
 from archgym.simulators.soc.metrics import COLUMNS, is_met
 from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.workloads import SHIPPED
+from archgym.tasks.task import Task
 
 AGENTS = (
     "bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extra_trees", "few",
@@ -85,7 +85,7 @@ def _values(name: str, rules: Rules, n: int) -> np.ndarray:
 
     simulator = SocSimulator(graph=name)
     indices = simulator.space.canonical(_drawn(simulator, n, 1))
-    designs, _ = simulator._space.decode(indices)
+    designs, _ = simulator._space.machine_of(indices)
     values = measure(simulator.graph, run(simulator.graph, designs, rules))
     wanted = ("latency_s", "energy_j", "power_w", "area_mm2")
     return values[:, [COLUMNS.index(metric) for metric in wanted]]

@@ -12,15 +12,9 @@ from typing import Final
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.simulators.soc.kernel.graph import (
-    MAX_TASKS,
-    Accelerator,
-    Budgets,
-    Edge,
-    Task,
-    TaskGraph,
-)
-from archgym.simulators.soc.kernel.state import BANK_BYTES, PROCESSOR_ENERGY
+from archgym.simulators.soc.graph import MAX_TASKS, Accelerator, Budgets, Edge, Task, TaskGraph
+from archgym.simulators.soc.kernel.state import PROCESSOR_ENERGY
+from archgym.simulators.soc.machine import BANK_BYTES
 from archgym.simulators.soc.metrics import COLUMNS, measure
 from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.space import soc_space
@@ -127,7 +121,7 @@ def _task(name: str, rng: np.random.Generator, accelerated: float) -> Task:
 
 def _with_budgets(graph: TaskGraph, name: str) -> TaskGraph:
     made = soc_space("default", graph)
-    designs, _ = made.decode(made.space.sample(_RANDOM, np.random.default_rng(0)))
+    designs, _ = made.machine_of(made.space.sample(_RANDOM, np.random.default_rng(0)))
     values = measure(graph, run(graph, designs, FIDELITIES["default"]))
     latency, power, *areas = (values[:, COLUMNS.index(metric)] for metric in _LIMITED)
     bounded = np.stack([latency, power, np.max(areas, axis=0) * 1e-6])

@@ -7,7 +7,7 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.workloads.trace import Trace
 
 FEATURES: Final = (
     "log10 of the mean gap between requests [ns]",

@@ -39,12 +39,12 @@ from generated_traces import generated
 from trace_similarity import nearest_traces
 
 from archgym.analysis.statistics import improvement_p_value
-from archgym.evaluation.task import Task
-from archgym.simulators.dram.formats.trace import Trace, write_trace
 from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
+from archgym.simulators.dram.workloads.trace import Trace, write_trace
 from archgym.studies.portfolio import Portfolio, portfolio
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "experiments" / "warm-start.md"

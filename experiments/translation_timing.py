@@ -18,12 +18,12 @@ from archgym.simulators.cpu.kernel.run import COUNTERS as CPU_COUNTERS
 from archgym.simulators.cpu.kernel.run import Ideal
 from archgym.simulators.cpu.kernel.run import run as run_cpu
 from archgym.simulators.cpu.machine import machine
-from archgym.simulators.cpu.workloads import trace_of
+from archgym.simulators.cpu.workloads.programs import trace_of
 from archgym.simulators.translation.kernel.counters import COLUMN
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import prepare
 from archgym.simulators.translation.kernel.run import Prepared, run
 from archgym.simulators.translation.kernel.state import MAX_CHAINS
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import CORES, Hardware, on_core
 from archgym.simulators.translation.metrics import count_cycles
 from archgym.traces.instructions.generators import generate
@@ -87,7 +87,7 @@ def memory_trace_of(
     Args:
       records: (n,) of `RECORD`.
       name: Name of the trace.
-      code_bytes: A fetch is recorded when execution comes to another block of so many bytes, a
+      code_bytes: A fetch is recorded when execution comes to another block of this many bytes, a
         power of two: 4096 for pages, 64 for lines.
     """
     n = len(records)

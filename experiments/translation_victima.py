@@ -13,7 +13,7 @@ import sys
 import time
 from functools import partial
 
-from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import CORES
 from archgym.simulators.translation.workloads import load
 from archgym.traces.large import LARGE, large_parts

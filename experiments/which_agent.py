@@ -29,7 +29,7 @@ from archgym.agent.agent import agent_class
 from archgym.analysis.pareto import hypervolume
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.objective import reference_point
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 BUDGETS = (10, 25, 50, 100, 200)
 SEEDS = 5

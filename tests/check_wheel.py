@@ -78,8 +78,8 @@ def check_use(wheel: Path, folder: Path) -> None:
     code = (
         "import archgym, importlib.metadata as m;"
         f"assert archgym.__file__.startswith({str(target)!r}), archgym.__file__;"
-        "from archgym.evaluation.task import Task;"
-        "from archgym.simulators.dram.kernel.devices import device, dramsys_device_names;"
+        "from archgym.tasks.task import Task;"
+        "from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names;"
         "[device(name) for name in dramsys_device_names()]"
     )
     for command in (["-c", code], ["-m", "archgym", "list", "--json"]):

@@ -4,7 +4,7 @@ Run as `python tests/compile_kernels.py`, in an environment that has the depende
 """
 
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 
 def main() -> None:

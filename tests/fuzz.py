@@ -116,7 +116,7 @@ def _signed_measurements(path: Path) -> None:
 
 
 def _spreadsheet(path: Path) -> None:
-    from archgym.measurements.spreadsheet import read_spreadsheet
+    from archgym.studies.spreadsheet import read_spreadsheet
     from tests.toys import toy_task
 
     read_spreadsheet(path, toy_task())

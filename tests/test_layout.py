@@ -5,6 +5,7 @@ import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,11 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("files", "analysis"),
     ("rules",),
     ("evaluation", "traces"),
-    ("composition", "agent"),
+    ("composition", "physics"),
     ("control",),
-    ("simulators", "tables", "measurements"),
+    ("simulators", "measurements"),
+    ("tasks",),
+    ("agent", "tables"),
     ("studies",),
     ("datasets", "sweep", "testing"),
     ("bench",),
@@ -81,9 +84,14 @@ def nodes_of(tree: ast.AST, with_types: bool) -> Iterator[ast.AST]:
             yield from nodes_of(node, with_types)
 
 
-def imports(path: Path, with_types: bool = True) -> Iterator[str]:
-    """Yield names that a file imports from the package, as `module.name`."""
-    for node in nodes_of(ast.parse(path.read_text()), with_types):
+@cache
+def imports(path: Path, with_types: bool = True) -> tuple[str, ...]:
+    """Return names that a file imports from the package, as `module.name`."""
+    return tuple(_imports(ast.parse(path.read_text()), with_types))
+
+
+def _imports(tree: ast.Module, with_types: bool) -> Iterator[str]:
+    for node in nodes_of(tree, with_types):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("archgym"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("archgym"):

@@ -16,7 +16,6 @@ from archgym.errors import (
     SimulatorError,
     StudyExistsError,
 )
-from archgym.evaluation.task import Task
 from archgym.searching import SearchResult, search
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
@@ -24,6 +23,7 @@ from archgym.studies import portfolio
 from archgym.studies.metadata import read_header
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.toys import SPACE, toy_task
 
 MOST = 1000

@@ -16,12 +16,12 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Parameter, PowerOfTwo, Real
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 
 Trouble = Literal["none", "raise", "die", "hang"]
 

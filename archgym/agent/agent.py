@@ -4,26 +4,23 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final, get_args
 
-import msgspec
 import numpy as np
 
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
-from archgym.errors import FileFormatError, InvalidArgumentError, check_known
+from archgym.errors import InvalidArgumentError, check_known
 from archgym.evaluation.limits import violations
 from archgym.evaluation.trials import Evaluate, Trial, Trials
-from archgym.files.archive import read_archive, write_archive
-from archgym.files.json_types import typed
+from archgym.files.policy import Policy
 from archgym.runtime.plugins import load, registered
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Categorical, Parameter
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 
 @final
@@ -116,74 +113,10 @@ def _with_default(argument: inspect.Parameter, declared: Any) -> Parameter:
     return completed
 
 
-_DESCRIPTION = "policy.json"
-_RESTORE = "Restore it from a copy, or run the study again"
-
-
-class _About(msgspec.Struct):
-    """Members of a policy's description."""
-
-    agent: str
-    hyperparameters: dict[str, Any]
-    description: dict[str, Any]
-
-
-@final
-@dataclass(frozen=True)
-class Policy:
-    """Weights of a trained policy with what is needed to use them, without code.
-
-    `agent` names the agent that learned it, with its `hyperparameters`; `description` is JSON of
-    the agent's own; `weights` are float or whole numbers by name.
-
-    Example:
-      >>> from tempfile import TemporaryDirectory
-      >>> policy = Policy("ppo", {"lr": 0.001}, {"layers": 1}, {"bias": np.zeros(2)})
-      >>> with TemporaryDirectory() as folder:
-      ...     policy.save(f"{folder}/policy.npz")
-      ...     Policy.load(f"{folder}/policy.npz").weights["bias"].tolist()
-      [0.0, 0.0]
-    """
-
-    agent: str
-    hyperparameters: Mapping[str, Any]
-    description: Mapping[str, Any]
-    weights: Mapping[str, np.ndarray]
-
-    def save(self, path: str | Path) -> None:
-        """Write one `.npz` file, whole or not at all.
-
-        Raises:
-          StorageError: It cannot be written.
-        """
-        about = {
-            "agent": self.agent,
-            "hyperparameters": dict(self.hyperparameters),
-            "description": dict(self.description),
-        }
-        write_archive(path, _DESCRIPTION, about, self.weights)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Policy":
-        """Read what `save` wrote.
-
-        Raises:
-          FileFormatError: The file is damaged or no policy.
-          StorageError: It cannot be read.
-        """
-        header, weights, _ = read_archive(path, _DESCRIPTION, "a policy", _RESTORE)
-        try:
-            about = typed(header, _About)
-        except ValueError as error:
-            problem = f"a policy must be what ArchGym wrote; {error}"
-            raise FileFormatError(path, None, problem, _RESTORE) from None
-        return cls(about.agent, about.hyperparameters, about.description, weights)
-
-
 @final
 @dataclass(frozen=True)
 class Prediction:
-    """A metric as a model predicts it, with the interval that holds it with 90 %."""
+    """A metric as a model predicts it, with its 90 % interval."""
 
     value: float
     low: float
@@ -324,7 +257,7 @@ class Agent(ABC):
     range that a sweep draws from: `Annotated[int, Integer(name="ants", low=1, high=64, doc="…")]`.
 
     Example:
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.testing import ProvingSimulator
       >>> class ListingAgent(Agent):
       ...     name = "listing"
@@ -466,7 +399,7 @@ class AskTellAgent(Agent):
       ...     def tell(self, trials):
       ...         self.rewards += trials.reward.tolist()
       >>> from archgym.envs import evaluator
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.testing import ProvingSimulator
       >>> task = Task.make(ProvingSimulator("mapping"), "near")
       >>> agent = HalvingAgent(task.space, seed=0)

@@ -10,7 +10,7 @@ from archgym.agents._gaussian_process import GaussianProcess
 from archgym.agents._task_model import DesignFeatures, History, TaskModel
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 # Half of the interval that holds a normal variable with 90 %, in standard deviations.
 _HALF_90: Final = 1.6449

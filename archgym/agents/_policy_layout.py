@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from archgym.agent.agent import Policy
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
+from archgym.files.policy import Policy
+from archgym.tasks.task import Task
 
 
 def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> None:

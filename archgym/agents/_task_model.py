@@ -21,7 +21,7 @@ from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 # chosen: values of a parameter whose features are computed once, which takes some milliseconds.
 _MAX_LISTED: Final = 4096

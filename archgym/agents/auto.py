@@ -19,7 +19,7 @@ from archgym.spaces.parameter import Categorical, Integer, Ordinal
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 # chosen: evidence fades, since methods that are good early may not be good late: half of it is
 # gone after some 20 evaluations of the method.

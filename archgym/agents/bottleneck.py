@@ -18,7 +18,7 @@ from archgym.spaces.parameter import Integer, Real
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 Move = tuple[tuple[str, Any], ...]
 

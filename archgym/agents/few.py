@@ -20,7 +20,7 @@ from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace, design_keys
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 # chosen: mean number of parameters that change from the best design, at first and at least; what a
 # success and a failure multiply it by, so that five failures undo two successes.

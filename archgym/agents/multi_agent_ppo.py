@@ -5,17 +5,18 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent, Policy, checked_hyperparameters
+from archgym.agent.agent import Agent, checked_hyperparameters
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._policy_layout import require_layout
 from archgym.agents._random_state import RandomState
 from archgym.agents._sb3.learner import remade
 from archgym.checks import check_whole
 from archgym.errors import MissingExtraError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
+from archgym.files.policy import Policy
 from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 
 if TYPE_CHECKING:
     from archgym.agents._rllib.team import Team

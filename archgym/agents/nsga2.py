@@ -14,10 +14,10 @@ from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.objective import reference_point
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.choices import Choices
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 
 # chosen: as for the genetic agent: rounds of breeding before random designs are taken, and children
 # bred at least in each.

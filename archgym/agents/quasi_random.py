@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BLOCK = 256
 # chosen: blocks of points in which no design may be new; past it, random ones are drawn.
 _MAX_BLOCKS = 32
-# chosen: a coordinate is a float, which holds so many; and 2^52 points never run out.
+# chosen: a coordinate is a float, which holds 52 bits; and 2^52 points never run out.
 _SOBOL_BITS = 52
 
 _SEQUENCES = ("sobol", "halton")
@@ -65,7 +65,7 @@ class QuasiRandomAgent(AskTellAgent):
         """Set up the sequence.
 
         Raises:
-          InvalidArgumentError: There is no such sequence, or not of so many dimensions.
+          InvalidArgumentError: There is no such sequence, or it has too many dimensions.
         """
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._choices = Choices(space)

@@ -13,8 +13,8 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.evaluation.task import Task
 from archgym.runtime.importing import import_library
+from archgym.tasks.task import Task
 
 VIOLATION = "violation"
 """User attribute of an Optuna trial: violation of limits, above 0 where one is missed."""

@@ -12,11 +12,11 @@ import numpy as np
 from archgym.agent.agent import agent_class
 from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.storage import make_folder, open_member, storage_errors, write_atomic
 from archgym.studies.snapshot import Known, StudyLog, read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 _SCREENING = "screening"
 _SEARCH = "search"
@@ -117,7 +117,7 @@ def screened_search(
 
     Example:
       >>> from tempfile import TemporaryDirectory
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.testing import ProvingSimulator
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
       >>> with TemporaryDirectory() as folder:

@@ -16,13 +16,13 @@ from archgym.bench.serving import TaskServer, serve
 from archgym.bench.suite import BenchTask, bench_task
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError, MissingProgramError
-from archgym.evaluation.task import Task
 from archgym.files.lease import Lease
 from archgym.files.storage import make_folder
 from archgym.runtime.watchdog import Watchdog
 from archgym.sweep.driver import SweepOutcome, SweepState, run_sweep
 from archgym.sweep.plan import PROGRAM, AgentPlan, Run, SweepPlan
 from archgym.sweep.reading import record_plan
+from archgym.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 

@@ -26,9 +26,9 @@ import numpy as np
 from archgym.bench.suite import BenchTask
 from archgym.checks import check_whole
 from archgym.errors import BudgetExhausted, InvalidArgumentError, InvalidDesignError
-from archgym.evaluation.task import Task
 from archgym.files.json_types import refuse_constant
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 FORMAT = 1
 """Format of the protocol, raised when a client must change."""

@@ -14,12 +14,12 @@ from archgym.checks import check_whole
 from archgym.errors import unknown_name
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.files.json_types import tuples
 from archgym.files.yaml_document import read_document
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 from archgym.sweep.plan import TaskPlan
+from archgym.tasks.task import Task
 
 SUITES = ("core", "full", "few", "transfer", "fidelity", "front")
 """Names of suites; every task belongs to `full`."""

@@ -18,8 +18,6 @@ from archgym.agent.agent import agent_class
 from archgym.bench.serving import design_values
 from archgym.bench.suite import BenchTask, bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
-from archgym.evaluation.executor import evaluate_isolated
-from archgym.evaluation.task import Task
 from archgym.files.remote import local_copy
 from archgym.files.storage import open_member, storage_errors
 from archgym.spaces.space import DesignSpace
@@ -28,6 +26,8 @@ from archgym.studies.snapshot import StudyLog, read_study, verify_study
 from archgym.sweep.plan import PROGRAM, Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
+from archgym.tasks.executor import evaluate_isolated
+from archgym.tasks.task import Task
 
 RELEASE: Final = "archbench-2026.2"
 """Latest release: digests of tasks that results can be compared over.

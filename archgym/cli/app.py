@@ -30,6 +30,7 @@ from typer.core import TyperGroup
 from archgym.checks import whole
 from archgym.cli.commands.bench import bench_app
 from archgym.cli.commands.codesign import codesign
+from archgym.cli.commands.confirm import confirm
 from archgym.cli.commands.control import control_app
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.decide import decide, measure, prove
@@ -169,6 +170,7 @@ app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
 app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
+app.command(rich_help_panel=_LOOK)(with_groups(confirm))
 app.command(rich_help_panel=_LOOK)(with_groups(measure))
 app.command(rich_help_panel=_LOOK)(with_groups(decide))
 app.command(rich_help_panel=_LOOK)(prove)

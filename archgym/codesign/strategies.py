@@ -15,9 +15,9 @@ from archgym.composition.composition import Composition
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.restriction import RestrictedSimulator, held_values, unrestricted
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
 from archgym.searching import search
 from archgym.spaces.design import Design
+from archgym.tasks.task import Task
 
 SEPARATE: Final = "separate"
 JOINT: Final = "joint"

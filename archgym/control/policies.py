@@ -10,10 +10,10 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.agent.agent import Policy
 from archgym.checks import check_choice, check_line, check_number
 from archgym.control.tasks import ControlTask, Episode, hindsight, reference, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
+from archgym.files.policy import Policy
 
 logger = logging.getLogger(__name__)
 _AGENT: Final = "control"

@@ -52,7 +52,7 @@ class RowSource(ABC):
 
     @abstractmethod
     def _reached(self, n_rows: int) -> tuple[str, float, float]:
-        """Return the text for `progress` after so many rows."""
+        """Return the text for `progress` after a number of rows."""
 
     def notes(self) -> list[str]:
         """Return notes on the origin of the rows, after they have been read."""

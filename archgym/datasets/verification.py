@@ -35,10 +35,10 @@ from archgym.datasets.stored import (
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.simulator import FEASIBLE, Simulator
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.task import Task
 from archgym.files.parquet import ParquetFile
 from archgym.files.remote import local_copy
 from archgym.runtime.progress import StageProgress
+from archgym.tasks.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa

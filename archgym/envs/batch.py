@@ -11,8 +11,8 @@ from gymnasium.vector.utils import batch_space
 from archgym.envs.episodes import Episodes, reason_texts
 from archgym.envs.registration import task_of
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
+from archgym.tasks.task import Task
 
 
 @final

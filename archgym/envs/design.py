@@ -10,8 +10,8 @@ import numpy as np
 from archgym.envs.episodes import Episodes, design_info, info_text
 from archgym.envs.registration import task_of
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
+from archgym.tasks.task import Task
 
 
 @final

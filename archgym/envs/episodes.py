@@ -10,12 +10,12 @@ import numpy as np
 from archgym.checks import check_whole
 from archgym.envs.formulation import Observation, make_formulation
 from archgym.errors import ArchGymError, InvalidArgumentError, StudyLockedError
-from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.simulator import FAILED
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.choices import Choices
 from archgym.studies.study import Study
+from archgym.tasks.executor import Executor, SerialExecutor
+from archgym.tasks.task import Task
 
 _BROKEN = "The simulator broke on this design."
 

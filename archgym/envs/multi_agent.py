@@ -20,8 +20,8 @@ from archgym.errors import (
     check_known,
     unknown_name,
 )
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
+from archgym.tasks.task import Task
 
 
 def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

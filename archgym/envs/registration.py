@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from archgym.control.declaration import Control
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 
 def environment_id(simulator: str, version: int) -> str:
@@ -120,16 +120,14 @@ def _check_arguments(simulator: str, choices: "dict[str, Any]") -> None:
 
     Libraries such as TorchRL try arguments of their own and leave them out after a TypeError.
     """
-    import inspect
-
     from archgym.evaluation.capabilities import option_names
     from archgym.evaluation.simulator import simulator_class, simulator_names
-    from archgym.evaluation.task import Task
+    from archgym.tasks.choices import TaskChoices
 
     if "stand_in" in choices and simulator not in simulator_names():
         return  # the file declares a simulator that is not installed
-    known = {*inspect.signature(Task.make).parameters, *option_names(simulator_class(simulator))}
-    check_keywords(choices, known - {"simulator", "options"})
+    known = {*TaskChoices.names(), *option_names(simulator_class(simulator))}
+    check_keywords(choices, known - {"simulator"})
 
 
 def check_keywords(choices: "dict[str, Any]", known: Iterable[str]) -> None:
@@ -157,7 +155,7 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
       UnknownNameError: A name does not exist.
     """
     from archgym.errors import InvalidArgumentError, unknown_name
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
     if isinstance(task, Task):
         if choices:

@@ -14,8 +14,8 @@ from archgym.envs.control import Session
 from archgym.envs.episodes import Episodes
 from archgym.envs.registration import check_keywords, control_ids, task_of
 from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
+from archgym.tasks.task import Task
 
 try:
     from stable_baselines3.common.monitor import Monitor

@@ -1,1 +1,1 @@
-"""Evaluation of designs: simulators, metrics, objectives, tasks and executors."""
+"""What a simulator is and returns: spaces, metrics, objectives, limits and options."""

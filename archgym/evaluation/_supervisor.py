@@ -5,7 +5,8 @@ sub-reaper (`prctl(PR_SET_CHILD_SUBREAPER)`): a daemon that leaves its session a
 environment becomes its child, and is killed when the program ends, when SIGTERM comes, or when the
 process that started the program dies.
 
-Arguments: the process that started it, bytes of address space (0 for no limit), then the command.
+Arguments: the process that started it, bytes of address space and of each file that is written (0
+for no limit), then the command.
 """
 
 import ctypes
@@ -32,7 +33,8 @@ class _StopError(BaseException):
 
 
 def _main() -> "NoReturn":
-    parent, limit_bytes, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    parent, *limits = map(int, sys.argv[1:4])
+    command = sys.argv[4:]
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     signal.signal(signal.SIGTERM, _stop)
     prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
@@ -43,7 +45,7 @@ def _main() -> "NoReturn":
     try:
         child = os.fork()
         if child == 0:
-            _become(command, limit_bytes)
+            _become(command, limits)
         nothing = os.open(os.devnull, os.O_RDWR)
         for place in (1, 2):
             os.dup2(nothing, place)
@@ -61,13 +63,14 @@ def _stop(number: int, frame: object) -> "NoReturn":
     raise _StopError
 
 
-def _become(command: list[str], limit_bytes: int) -> "NoReturn":
+def _become(command: list[str], limits: list[int]) -> "NoReturn":
     """Run the program in this process."""
     try:
         for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        if limit_bytes:
-            resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+        for kind, most in zip((resource.RLIMIT_AS, resource.RLIMIT_FSIZE), limits, strict=True):
+            if most:
+                resource.setrlimit(kind, (most, most))
         os.execvpe(command[0], command, _environment())
     except OSError as error:
         os.write(2, f"{command[0]} cannot be run: {error.strerror}\n".encode())

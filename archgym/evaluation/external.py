@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -33,7 +33,7 @@ from archgym.errors import (
 )
 from archgym.evaluation.metrics import given_names, mean_of_runs, with_standard_errors
 from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload, check_values
-from archgym.files.storage import open_file, scratch_folder, storage_errors
+from archgym.files.storage import make_folder, open_file, scratch_folder, storage_errors
 from archgym.runtime.watchdog import Watchdog, kill_marked, mark
 from archgym.spaces.design import Design
 
@@ -45,6 +45,8 @@ _DRAIN_S = 0.2
 # chosen: what a supervisor may take to kill what its program left, before it is killed itself.
 _SUPERVISOR_S = 2.5
 _SUPERVISOR = Path(__file__).with_name("_supervisor.py")
+_Limits = tuple[int | None, int | None]
+"""Bytes of address space, and of each file that is written; None for no limit."""
 
 
 @final
@@ -276,12 +278,12 @@ class RunningPrograms:
         command: Sequence[str],
         folder: str,
         environment: Mapping[str, str],
-        memory_limit_bytes: int | None,
+        limits: _Limits,
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
                 raise StudyInterrupted("The study was stopped; no other program starts.")
-            process = _start(command, folder, environment, memory_limit_bytes)
+            process = _start(command, folder, environment, limits)
             _watchdog.watch(process.pid)
             self._groups.add(process.pid)
         return process
@@ -307,19 +309,53 @@ def run_program(
 ) -> str:
     """Run a program and return its standard output, or the content of `output_file`.
 
+    Args:
+      command, time_limit_s, output_limit: As in `run_in_folder`; so do the others.
+      output_file: Path relative to the program's folder, which is empty at first.
+    """
+    printed, written = run_in_folder(
+        command,
+        {},
+        () if output_file is None else (output_file,),
+        time_limit_s,
+        output_limit,
+        memory_limit_bytes=memory_limit_bytes,
+        environment=environment,
+    )
+    return written[0] if written else printed
+
+
+def run_in_folder(
+    command: Sequence[str],
+    files: Mapping[str, str],
+    output_files: Sequence[str],
+    time_limit_s: float,
+    output_limit: int,
+    *,
+    memory_limit_bytes: int | None = None,
+    file_limit_bytes: int | None = None,
+    environment: Mapping[str, str | None] | None = None,
+) -> tuple[str, list[str]]:
+    """Run a program in a new folder with some files, and return what it printed and wrote.
+
     It runs under a supervisor in its own process group. Both are killed at the end together with
     all processes that the program has started, also daemons with a session and an environment of
-    their own (on Linux; elsewhere daemons whose environment has our mark). Its temporary folder is
-    empty at first and removed afterwards; folders that a killed process left are removed at the
-    next start.
+    their own (on Linux; elsewhere daemons whose environment has our mark). Its temporary folder
+    holds the files at first and is removed afterwards; folders that a killed process left are
+    removed at the next start.
 
     Args:
       command: The program and its arguments.
+      files: Texts by path relative to its folder.
+      output_files: Paths relative to its folder.
       time_limit_s: Wall time it may take [s].
-      output_limit: Bytes it may print.
-      output_file: Path relative to its folder.
+      output_limit: Bytes it may print, and that each of `output_files` may have.
       memory_limit_bytes: Address space of each of its processes [bytes]; None for no limit.
+      file_limit_bytes: Size of each file that it writes [bytes]; None for no limit.
       environment: Variables besides `BASE_ENVIRONMENT`; None as a value passes on our own.
+
+    Returns:
+      Standard output, and the content of each of `output_files`.
 
     Raises:
       SimulatorError: It fails, takes too long or prints too much; the message has the command, the
@@ -330,9 +366,14 @@ def run_program(
     stack = getattr(_scopes, "stack", [])
     programs = stack[-1] if stack else RunningPrograms()
     name = secrets.token_hex(8)
+    limits = (memory_limit_bytes, file_limit_bytes)
+    written: list[str] = []
     with _run_folder() as folder:
+        for path, text in files.items():
+            place = make_folder((Path(folder) / path).parent) / PurePosixPath(path).name
+            place.write_text(text, encoding="utf-8")
         variables = _variables(environment or {}, folder) | mark(name)
-        process = programs._start(command, folder, variables, memory_limit_bytes)
+        process = programs._start(command, folder, variables, limits)
         try:
             output, tail, problem = _watch(process, time_limit_s, output_limit)
         finally:
@@ -343,11 +384,14 @@ def run_program(
             kill_marked(name)
         if problem is None and process.returncode:
             problem = f"ended with exit code {process.returncode}"
-        if problem is None and output_file is not None:
-            output, problem = _read(Path(folder) / output_file, output_limit)
+        for path in output_files if problem is None else ():
+            content, problem = _read(Path(folder) / path, output_limit)
+            if problem is not None:
+                break
+            written.append(content.decode(errors="replace"))
     if problem is not None:
         raise SimulatorError(f"Program {_shown(command)} {problem}.{_shown_tail(tail)}")
-    return output.decode(errors="replace")
+    return output.decode(errors="replace"), written
 
 
 BASE_ENVIRONMENT = (
@@ -378,10 +422,12 @@ def _variables(chosen: Mapping[str, str | None], folder: str) -> dict[str, str]:
     return variables
 
 
-def _limit_memory(pid: int, limit_bytes: int) -> None:
+def _limit(pid: int, limits: _Limits) -> None:
     # From outside, since code that runs between fork and exec is not safe with threads.
-    with suppress(ProcessLookupError):
-        resource.prlimit(pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+    for kind, most in zip((resource.RLIMIT_AS, resource.RLIMIT_FSIZE), limits, strict=True):
+        if most is not None:
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, kind, (most, most))
 
 
 @contextmanager
@@ -404,10 +450,10 @@ def _start(
     command: Sequence[str],
     folder: str,
     environment: Mapping[str, str],
-    memory_limit_bytes: int | None,
+    limits: _Limits,
 ) -> subprocess.Popen[bytes]:
     try:
-        supervised = _supervised(command, folder, environment, memory_limit_bytes or 0)
+        supervised = _supervised(command, folder, environment, limits)
         process = subprocess.Popen(
             supervised or command,
             cwd=folder,
@@ -417,8 +463,8 @@ def _start(
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        if supervised is None and memory_limit_bytes is not None:
-            _limit_memory(process.pid, memory_limit_bytes)
+        if supervised is None:
+            _limit(process.pid, limits)
         return process
     except (FileNotFoundError, PermissionError, NotADirectoryError, IndexError) as error:
         raise InvalidArgumentError(
@@ -428,7 +474,7 @@ def _start(
 
 
 def _supervised(
-    command: Sequence[str], folder: str, environment: Mapping[str, str], limit_bytes: int
+    command: Sequence[str], folder: str, environment: Mapping[str, str], limits: _Limits
 ) -> list[str] | None:
     """Return the command under a supervisor; None if there can be none.
 
@@ -443,8 +489,8 @@ def _supervised(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     if Path(path).is_dir() or not os.access(path, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
-    own = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(os.getpid()), str(limit_bytes)]
-    return [*own, *command]
+    own = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(os.getpid())]
+    return [*own, *(str(most or 0) for most in limits), *command]
 
 
 def _ask_to_end(pid: int) -> None:

@@ -329,7 +329,7 @@ class OutsideSimulator(_Declared):
     of it are asked and told: `Study.ask`, `Study.tell`.
 
     Example:
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.spaces.parameter import PowerOfTwo
       >>> board = OutsideSimulator(
       ...     "fpga", [PowerOfTwo(name="lanes", low=1, high=8)], {"time_ms": "minimise"},

@@ -15,7 +15,7 @@ class Trial:
     """One row of `Trials`.
 
     Example:
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.testing import ProvingSimulator
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
       >>> designs = task.space.default_indices[None, :]
@@ -48,7 +48,7 @@ class Trials:
     `Task.trials` makes them.
 
     Example:
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.testing import ProvingSimulator
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
       >>> designs = task.space.default_indices[None, :]

@@ -9,7 +9,6 @@ import numpy as np
 
 from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.json_types import tuples
 from archgym.mcp.workspace import (
@@ -26,6 +25,7 @@ from archgym.report.design_explanation import explain_design
 from archgym.report.explain import single_changes
 from archgym.studies.snapshot import Known, StudyLog
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 # chosen: a call takes seconds with every simulator that ships.
 _MAX_DESIGNS = 256

@@ -282,7 +282,7 @@ def install_guard(root: Path, *, allow_external: bool) -> None:
     """
     from archgym.runtime.kernels import cache_folder
 
-    cache = cache_folder(Path(__file__).resolve().parent.parent / "simulators" / "dram").parent
+    cache = cache_folder(Path(__file__).resolve().parent.parent / "simulators" / "kit").parent
     writable = (str(root), str(cache), "/dev", tempfile.gettempdir() + "/archgym-kernels-")
     readable = (*writable, *_SYSTEM, *_installation())
     os.chdir(root)

@@ -24,11 +24,12 @@ from archgym.bench.suite import bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, error_text, unknown_name
 from archgym.evaluation.capabilities import facts_about, option_names
 from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
-from archgym.evaluation.task_choices import TaskChoices, resolve_simulator
 from archgym.files.json_types import plain
 from archgym.mcp import evaluation, reading, rules
 from archgym.mcp.evaluation import created
 from archgym.mcp.workspace import Input, StudyName, Text, Workspace, require_label
+from archgym.tasks.choices import TaskChoices
+from archgym.tasks.pipeline import resolve_simulator
 
 # chosen: counting feasible designs of a larger space takes seconds.
 _COUNT_AT_ONCE = 100_000

@@ -18,8 +18,6 @@ from archgym.errors import (
 )
 from archgym.errors import unknown_name as unknown
 from archgym.evaluation.simulator import Workload, simulator_class
-from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import TaskChoices
 from archgym.files.storage import make_folder
 from archgym.rules.log import HEADER_NAME, RuleLog, read_rule_header
 from archgym.runtime.plugins import registered
@@ -28,6 +26,8 @@ from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import STUDY_NAME, Header, read_header
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
+from archgym.tasks.choices import TaskChoices
+from archgym.tasks.task import Task
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]

@@ -217,7 +217,7 @@ def conformal_quantile(scores: np.ndarray, level: float) -> np.ndarray:
     return np.asarray(np.sort(scores, axis=0)[rank - 1])
 
 
-# chosen: where errors are large shows on so many rows; more would take as long as the models.
+# chosen: where errors are large shows on this many rows; more would take as long as the models.
 _MOST_ROWS = 4000
 _N_FOLDS = 2
 # chosen: coarse, since a single error says little about its neighbours'.

@@ -311,7 +311,7 @@ class ProxySimulator(StandIn):
     Example:
       >>> from tempfile import TemporaryDirectory
       >>> from archgym.datasets import build_dataset, read_dataset
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.proxy import TrainOptions, train
       >>> from archgym.studies.study import Study
       >>> from archgym.testing import ProvingSimulator

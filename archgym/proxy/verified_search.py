@@ -9,9 +9,9 @@ from typing import Any, final
 import numpy as np
 
 from archgym.evaluation.simulator import FEASIBLE, Simulator
-from archgym.evaluation.task import Task
 from archgym.proxy.proxy import ProxySimulator
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 # Sums in another order differ by some 1e-16 of a reward of about 1.
 _REWARD_DIGITS = 12

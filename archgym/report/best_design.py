@@ -9,7 +9,6 @@ import numpy as np
 from archgym.errors import ArchGymError
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
 from archgym.report.commands import evaluate_command
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import (
@@ -26,6 +25,7 @@ from archgym.report.quantities import Cell, Table, change_text, size_text
 from archgym.report.simplification import AblationPath, ablation_path
 from archgym.runtime.progress import StageProgress
 from archgym.runtime.reductions import reports_about
+from archgym.tasks.task import Task
 
 # chosen: each costs as many evaluations as the best design has neighbours.
 _MAX_FRONT = 3

@@ -17,11 +17,11 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.task import Task
 from archgym.files.remote import command_line
 from archgym.report.quantities import metric_title, quantity
 from archgym.studies.metadata import Header
 from archgym.studies.portfolio import shipped_designs
+from archgym.tasks.task import Task
 
 _WORDS: Final = {"minimise": "least", "maximise": "most"}
 _BOUNDS: Final = {"at-most": "at most", "at-least": "at least", "<=": "at most", ">=": "at least"}

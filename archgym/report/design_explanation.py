@@ -10,7 +10,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.capabilities import Bottleneck, bottlenecks_of, breakdown_of
 from archgym.evaluation.function import is_of_function
-from archgym.evaluation.task import Task
 from archgym.files.remote import command_line
 from archgym.report.explain import (
     ASSUMED_ERROR_PERCENT,
@@ -23,6 +22,7 @@ from archgym.report.explain import (
 )
 from archgym.runtime.progress import StageProgress
 from archgym.studies.snapshot import read_study
+from archgym.tasks.task import Task
 
 
 @final
@@ -164,6 +164,19 @@ class BestOfStudy:
     """(n_parameters,)"""
     damage: str | None
     """Report of damaged records; None if the journal is intact."""
+
+
+def best_designs(task: Task, folder: Path, n: int) -> list[np.ndarray]:
+    """Return the best designs of a study, the best first, at most `n`.
+
+    Args:
+      task: Task of the study.
+      folder: Folder of the study.
+      n: Number of designs.
+    """
+    log = read_study(folder)
+    rows = log.top_rows(n)
+    return [task.space.indices_of(log.space.design_at(log.records.indices[row])) for row in rows]
 
 
 def check_registered(folder: Path, recipe: Mapping[str, Any]) -> None:

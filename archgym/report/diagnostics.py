@@ -8,17 +8,17 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.analysis.statistics import Interval
-from archgym.evaluation.executor import Executor
 from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.metrics import growth
 from archgym.evaluation.restriction import held_values, unrestricted
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
 from archgym.report.evidence import TaskEvidence
 from archgym.report.quantities import Table, change_text, grouped_number, quantity
 from archgym.runtime.reductions import report_reduction
 from archgym.studies.snapshot import StudyLog
+from archgym.tasks.executor import Executor
+from archgym.tasks.task import Task
 
 # chosen: fewer leave a forest of such leaves too few to split.
 _LEAST_DESIGNS = 50

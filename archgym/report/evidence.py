@@ -17,6 +17,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, reference_point
 from archgym.files.remote import local_copy
 from archgym.report.commands import search_options
+from archgym.report.confirmation import Confirmation, kept
 from archgym.spaces.space import DesignSpace
 from archgym.studies.front import study_objective
 from archgym.studies.snapshot import StudyLog, read_study
@@ -92,6 +93,8 @@ class RunEvidence:
     options: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     """Evaluations that failed, in words, those alike together."""
+    confirmations: tuple[Confirmation, ...] = ()
+    """Designs that the tools of others ran."""
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -365,6 +368,7 @@ def _run(
         () if best is None else tuple(log.missed(best)),
         options=search_options(log.header),
         failures=tuple(map(str, log.failures())),
+        confirmations=kept(log.folder, log.header.key),
     )
 
 
@@ -372,8 +376,8 @@ def _known(logs: Sequence[StudyLog], tables: Sequence[Path]) -> "dict[str, Exhau
     if not tables:
         return {}
     from archgym.errors import UnknownNameError
-    from archgym.evaluation.task import Task
     from archgym.tables import Exhaustive, TableSimulator
+    from archgym.tasks.task import Task
 
     found: dict[str, Exhaustive] = {}
     for path in tables:

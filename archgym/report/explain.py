@@ -9,14 +9,14 @@ import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError, sentence
 from archgym.evaluation.capabilities import results_without
-from archgym.evaluation.executor import joined
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Evaluation, Task
 from archgym.report.quantities import change_text, size_text
 from archgym.runtime.progress import StageProgress
 from archgym.runtime.reductions import report_reduction, reports_about
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.executor import joined
+from archgym.tasks.task import Evaluation, Task
 
 ASSUMED_ERROR_PERCENT = 5.0
 """Assumed error of a simulator that states none [%]. Chosen."""

@@ -26,11 +26,12 @@ from archgym.evaluation.simulator import (
     simulator_names,
 )
 from archgym.evaluation.stand_in import StandIn
-from archgym.evaluation.task import Task
 from archgym.files.remote import local_output, placed
 from archgym.files.storage import make_folder, write_atomic
 from archgym.report.commands import evaluate_command
 from archgym.report.quantities import grouped_number
+from archgym.simulators.kit.exports import EXPECTED, README, differences, with_differences
+from archgym.tasks.task import Task
 
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
     "json": "Design, metrics with units, limits and task; `--design` reads it.",
@@ -39,12 +40,10 @@ GENERAL_FORMATS: Final[Mapping[str, str]] = {
 """Formats of every simulator."""
 _FORMAT: Final = 1
 # Endings of files in which a line that begins with # is a comment.
-_COMMENTED: Final = (".sh", ".yaml", ".yml", ".py")
+_COMMENTED: Final = (".yaml", ".yml")
 # chosen: other values of a parameter with which an export is compared, and those they are out of.
 _N_PROBED: Final = 3
 _MOST_LISTED: Final = 1000
-NOTES: Final = "NOTES.md"
-"""File of an export that says what the format cannot express."""
 
 
 @final
@@ -64,14 +63,14 @@ class Export:
 
     @property
     def text(self) -> str | None:
-        """Text of the only file; None if there are several. Notes do not count."""
-        texts = [text for name, text in self.files.items() if name != NOTES]
+        """Text of the only file that is read; None if there are several."""
+        texts = list(_read_by_tool(self.files).values())
         return texts[0] if len(texts) == 1 else None
 
     @property
     def notes(self) -> list[str]:
         """Lines on what the format cannot express; empty if it states the whole design."""
-        return [line for line in self.files.get(NOTES, "").splitlines() if line]
+        return differences(self.files)
 
     def write(self, path: Path) -> list[Path]:
         """Write the files and return their paths.
@@ -156,7 +155,6 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
       InvalidDesignError: The design is infeasible, or the format cannot express it.
       SimulatorError: The simulator failed on the design.
     """
-    simulator = _real(task.simulator)
     known = export_formats(task.simulator)
     if form not in known:
         raise unknown_format(task.simulator, form, known)
@@ -177,7 +175,7 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
     elif form == "markdown":
         files = {"design.md": _markdown(task, indices[0], evaluation.values[0])}
     else:
-        files = _of_tool(simulator, task, indices[0], form)
+        files = _joined(files_by_workload(task, indices[0], form))
     return Export(form, files, missed)
 
 
@@ -193,7 +191,18 @@ def _real(simulator: Simulator) -> Simulator:
     return make_simulator(kind, space, said.fidelity, options)
 
 
-def _of_tool(simulator: Simulator, task: Task, indices: np.ndarray, form: str) -> dict[str, str]:
+def files_by_workload(task: Task, indices: np.ndarray, form: str) -> dict[str, Mapping[str, str]]:
+    """Return a design in one of its simulator's formats, for each workload of a task.
+
+    Args:
+      task: Task that the design is evaluated on.
+      indices: (n_parameters,), a canonical design.
+      form: One of the simulator's `exports`.
+
+    Raises:
+      InvalidDesignError: The design cannot be built, or the format cannot express it.
+    """
+    simulator = _real(task.simulator)
     by_workload: dict[str, Mapping[str, str]] = {}
     for weighted in task.workloads:
         workload = weighted.workload
@@ -203,6 +212,10 @@ def _of_tool(simulator: Simulator, task: Task, indices: np.ndarray, form: str) -
         if form in unrestricted(simulator).spec.partial_exports:
             files = _with_left_out(files, left_out(simulator, form, indices, workload))
         by_workload[workload.name] = files
+    return by_workload
+
+
+def _joined(by_workload: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     first = next(iter(by_workload.values()))
     if all(files == first for files in by_workload.values()):
         return dict(first)
@@ -230,7 +243,7 @@ def left_out(
     space = unrestricted(simulator).space
     design = simulator.space.design_at(indices)
     start = space.canonical(space.indices_of(design)[None, :])[0]
-    files = _without_notes(exported(unrestricted(simulator), form, start, workload))
+    files = _read_by_tool(exported(unrestricted(simulator), form, start, workload))
     found = {}
     for place in np.flatnonzero(space.active(start[None, :])[0]):
         parameter = space.parameters[place]
@@ -241,7 +254,7 @@ def left_out(
         differ = []
         for other in others[space.feasible(others)]:
             try:
-                texts = _without_notes(exported(unrestricted(simulator), form, other, workload))
+                texts = _read_by_tool(exported(unrestricted(simulator), form, other, workload))
             except InvalidDesignError:
                 continue
             differ.append(texts != files)
@@ -250,20 +263,20 @@ def left_out(
     return found
 
 
-def _without_notes(files: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in files.items() if name != NOTES}
+def _read_by_tool(files: Mapping[str, str]) -> dict[str, str]:
+    """Return files without those that only describe what the tool reads."""
+    return {name: text for name, text in files.items() if name not in (README, EXPECTED)}
 
 
 def _with_left_out(files: Mapping[str, str], left: Mapping[str, Any]) -> dict[str, str]:
-    """Return files with a list of parameters that they lack: a comment, or else in the notes."""
+    """Return files with a list of parameters that they lack: a comment, or else in the README."""
     if not left:
         return dict(files)
-    lines = ["The format has no place for these parameters of the design:"]
-    lines += [f"- {name} = {_cell(value)}" for name, value in left.items()]
-    for name, text in files.items():
-        if PurePosixPath(name).suffix in _COMMENTED:
-            return {**files, name: text + "".join(f"# {line}\n" for line in lines)}
-    return {**files, NOTES: files.get(NOTES, "") + "\n".join(lines) + "\n"}
+    lines = [f"The format has no place for {n} = {_cell(v)}." for n, v in left.items()]
+    (*others, name) = files
+    if not others and PurePosixPath(name).suffix in _COMMENTED:
+        return {name: files[name] + "".join(f"# {line}\n" for line in lines)}
+    return with_differences(files, lines)
 
 
 def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:

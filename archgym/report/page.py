@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -20,6 +21,7 @@ from archgym.files.remote import command_line
 from archgym.files.storage import MARK, write_atomic
 from archgym.report.answer import Answer, Gain
 from archgym.report.commands import is_registered, search_command, task_title
+from archgym.report.confirmation import EQUAL, verdicts
 from archgym.report.evidence import TaskEvidence
 from archgym.report.figures import FrontChart, figures, front_chart
 from archgym.report.findings import SURE_P, Findings
@@ -220,6 +222,7 @@ def _answer(
         _design_card(answer),
         _gain_card(answer),
         _sure_card(answer),
+        *_confirmed_cards(task),
         "</div>",
     ]
     if chart is not None:
@@ -290,6 +293,25 @@ def _sure_card(answer: Answer) -> str:
         for topic, found in answer.sure
     )
     return _card("How sure", f"<dl>{items}</dl>")
+
+
+def _confirmed_cards(task: TaskEvidence) -> list[str]:
+    """Return a card for each tool of others that ran designs."""
+    found = [each for run in task.runs for each in run.confirmations]
+    cards = []
+    for form in dict.fromkeys(each.form for each in found):
+        own = [each for each in found if each.form == form]
+        (line,) = verdicts(own)
+        release = next((each.release for each in own if each.release), "")
+        results = Counter(each.result for each in own)
+        items = "".join(
+            f"<dt>{count} run{'s' * (count != 1)}</dt>"
+            f"<dd{_MISSED * (result != EQUAL)}>{escape(result)}</dd>"
+            for result, count in results.items()
+        )
+        note = f'<p class="note">Best designs, run by release {escape(release)}.</p>'
+        cards.append(_card(escape(line), f"{note * bool(release)}<dl>{items}</dl>"))
+    return cards
 
 
 # ---- folded parts

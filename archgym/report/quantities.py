@@ -35,7 +35,7 @@ _RANGES = {"s": (-15, 0), "B": (0, 12), "B/s": (0, 12), "bit/s": (0, 12)}
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # chosen: numbers without a prefix are written out from a thousandth to a million.
 _LEAST, _MOST = 1e-3, 1e6
-# chosen: units of so many letters are words, such as cycles, pins and folds.
+# chosen: units of this many letters are words, such as cycles, pins and folds.
 _WORD = 4
 # chosen: a smaller share is not a change; a larger one is shown as a factor.
 _NO_CHANGE, _DOUBLED = 5e-4, 1.0

@@ -11,8 +11,8 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError, SimulatorEr
 from archgym.evaluation.limits import violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
 from archgym.report.explain import ASSUMED_ERROR_PERCENT
+from archgym.tasks.task import Task
 
 # chosen: the greedy path costs about n² evaluations; beyond it the order is decided once.
 _MAX_GREEDY = 24

@@ -9,10 +9,8 @@ of its loops. A rule that is not in the language at all costs nothing.
 
 import json
 import math
-import os
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, final
@@ -22,27 +20,22 @@ import msgspec
 from archgym.errors import BudgetExhausted, FileFormatError, InvalidArgumentError
 from archgym.files.json_types import typed
 from archgym.files.lease import Lease
+from archgym.files.lines import append_line, read_lines
 from archgym.files.storage import (
     is_there,
     make_folder,
     open_member,
-    open_own,
     storage_errors,
-    synchronise,
-    write_all,
     write_atomic,
 )
 from archgym.rules.domain import domain as known_domain
 from archgym.rules.language import check_rule, tuned_values
 from archgym.rules.sandbox import RuleRunner
 from archgym.runtime.closing import Closing
-from archgym.runtime.reductions import report_loss
 
 HEADER_NAME: Final = "policies.json"
 _JOURNAL_NAME: Final = "policies.jsonl"
 _FORMAT: Final = 1
-# chosen: a hundred times the largest source and its results.
-_MAX_LINE_BYTES: Final = 2**22
 # chosen: names of thousands of traces.
 _MAX_HEADER_BYTES: Final = 2**20
 # chosen: at a second each, eleven days.
@@ -117,7 +110,9 @@ class RuleLog(Closing):
                 for trace in header.traces
             ]
             self._seed = zlib.crc32(header.crc.encode())
-            self.attempts = _read_attempts(folder / _JOURNAL_NAME, self._seed)
+            path = folder / _JOURNAL_NAME
+            lines = enumerate(read_lines(path, self._seed))
+            self.attempts = [_attempt(path, data, seq) for seq, data in lines]
         except BaseException:
             self._lease.release()
             raise
@@ -220,10 +215,7 @@ class RuleLog(Closing):
             )
         attempt = self._measured(source, dict(constants or {}), len(self.attempts))
         self._lease.check()
-        record = json.dumps(attempt.to_json(), separators=(",", ":"), allow_nan=False).encode()
-        crc = zlib.crc32(record, self._seed)
-        line = f'{record[:-1].decode()},"crc":"{crc:08x}"}}\n'
-        _append(self.folder / _JOURNAL_NAME, line.encode())
+        append_line(self.folder / _JOURNAL_NAME, attempt.to_json(), self._seed)
         self.attempts.append(attempt)
         return attempt
 
@@ -293,65 +285,8 @@ def read_rule_header(folder: str | Path) -> RuleHeader:
     return header
 
 
-def _read_attempts(path: Path, seed: int) -> list[Attempt]:
-    if not path.exists():
-        return []
-    found: list[Attempt] = []
-    with storage_errors(path, "read"), open_member(path) as handle:
-        number, complete = 0, 0
-        size = os.fstat(handle.fileno()).st_size
-        while line := handle.readline(_MAX_LINE_BYTES):
-            number += 1
-            is_whole = line.endswith(b"\n") and b"\0" not in line
-            if not is_whole and complete + len(line) == size:
-                # A writer that was killed leaves a part of its last line, a power cut one with
-                # pages of zeros.
-                report_loss(f"{path}: {len(line)} bytes of a torn last line are removed.")
-                _cut(path, complete)
-                break
-            found.append(_attempt(path, number, line, len(found), seed))
-            complete += len(line)
-    return found
-
-
-def _append(path: Path, line: bytes) -> None:
-    """Append a line and sync it to disk; on failure the file is unchanged."""
-    descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
+def _attempt(path: Path, data: Mapping[str, Any], seq: int) -> Attempt:
     try:
-        size = os.fstat(descriptor).st_size
-        with storage_errors(path, "written"):
-            try:
-                write_all(descriptor, line)
-                os.fsync(descriptor)
-                if not size:
-                    synchronise(path.parent)
-            except OSError:
-                with suppress(OSError):
-                    os.ftruncate(descriptor, size)
-                raise
-    finally:
-        os.close(descriptor)
-
-
-def _cut(path: Path, size: int) -> None:
-    descriptor = open_own(path, os.O_WRONLY)
-    try:
-        with storage_errors(path, "written"):
-            os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def _attempt(path: Path, number: int, line: bytes, seq: int, seed: int) -> Attempt:
-    """Return the attempt in a line; a changed, torn or foreign line is refused."""
-    body, _, crc = line.rpartition(b',"crc":"')
-    record = body + b"}"
-    if crc != f'{zlib.crc32(record, seed):08x}"}}\n'.encode():
-        raise FileFormatError(
-            path, number, "the line does not match its checksum or belongs to another log"
-        )
-    try:
-        data = json.loads(record)
         attempt = Attempt(
             int(data["seq"]),
             str(data["source"]),
@@ -359,10 +294,11 @@ def _attempt(path: Path, number: int, line: bytes, seq: int, seed: int) -> Attem
             tuple(dict(each) for each in data["results"]),
             None if data["loss"] is None else float(data["loss"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise FileFormatError(path, number, "the line is no attempt") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise FileFormatError(path, seq + 1, "the line is no attempt") from None
     if attempt.seq != seq:
-        raise FileFormatError(path, number, f"the line must be attempt {seq}; got {attempt.seq}")
+        problem = f"the line must be attempt {seq}; got {attempt.seq}"
+        raise FileFormatError(path, seq + 1, problem)
     return attempt
 
 

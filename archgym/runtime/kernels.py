@@ -44,8 +44,10 @@ _OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt"
 _PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
 _TURNS: Final = 10.0  # chosen: a machine so much slower than ours, or so loaded, compiles by itself
 _SIMULATORS: Final = Path(__file__).parent.parent / "simulators"
+# The kit has no kernels: it is the way to what compiles them.
 _IMPORTED: Final = re.compile(
-    rb"^[ \t]*(?:from|import) (archgym\.simulators\.[\w.]+)(?: import (\([^)]*\)|[^\n]*))?",
+    rb"^[ \t]*(?:from|import) (archgym\.simulators\.(?!kit\b)[\w.]+)"
+    rb"(?: import (\([^)]*\)|[^\n]*))?",
     re.MULTILINE,
 )
 _announcers: list[Announce] = []

@@ -165,7 +165,7 @@ def counted_share(total: Count, judge: Callable[[int, np.random.Generator], np.n
 
     Args:
       total: Number of all designs.
-      judge: Draws so many of them at random and returns True for those that count, (n,) bool.
+      judge: Draws this number of them at random and returns True for those that count, (n,) bool.
     """
     from scipy.stats import binomtest
 

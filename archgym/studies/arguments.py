@@ -10,16 +10,16 @@ import numpy as np
 from archgym.agent.agent import Agent, agent_class, agent_names
 from archgym.checks import check_mapping
 from archgym.errors import ArchGymError, InvalidArgumentError, StudyExistsError, UnknownNameError
-from archgym.evaluation.executor import Executor
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import simulator_names
-from archgym.evaluation.task import Task
 from archgym.files.json_types import tuples
 from archgym.files.remote import command_line
 from archgym.studies.metadata import STUDY_NAME, Header, read_header
 from archgym.studies.prior import StoredPrior, StudySource
 from archgym.studies.snapshot import StudyLog
+from archgym.tasks.executor import Executor
+from archgym.tasks.task import Task
 
 
 def study_task(folder: Path, header: Header, given: Task | None) -> Task:

@@ -17,19 +17,19 @@ from archgym.errors import (
     check_known,
     unknown_name,
 )
-from archgym.evaluation.executor import (
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.spaces.design import Design
+from archgym.studies.records import Records
+from archgym.studies.replay import Ending, Recorder, Step
+from archgym.tasks.executor import (
     Executor,
     empty_evaluation,
     evaluate_isolated,
     failed_evaluation,
     joined,
 )
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.task import Evaluation, Task
-from archgym.evaluation.trials import Evaluate, Trials
-from archgym.spaces.design import Design
-from archgym.studies.records import Records
-from archgym.studies.replay import Ending, Recorder, Step
+from archgym.tasks.task import Evaluation, Task
 
 
 @final

@@ -26,12 +26,12 @@ from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignErro
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
 from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.prior import StudySource, best_first
 from archgym.studies.snapshot import StudyLog, read_study
+from archgym.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from archgym.agent.agent import Prior
 from archgym.analysis.statistics import normal_scores
-from archgym.checks import check_path, check_several
+from archgym.checks import check_path
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.archive import read_archive, write_archive
 from archgym.runtime.reductions import report_loss
@@ -21,6 +20,7 @@ from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import PriorSource
 from archgym.studies.snapshot import StudyLog, read_study
+from archgym.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -148,9 +148,7 @@ def start_designs(task: Task, start: Iterable[Any]) -> np.ndarray:
       InvalidDesignError: A design does not lie in the space.
       InvalidArgumentError: A study has no design that fits.
     """
-    if isinstance(start, str | Path | StudyLog | Mapping):
-        start = [start]
-    rows = [_start_design(task, entry) for entry in check_several("start", start)]
+    rows = [_start_design(task, entry) for entry in start]
     if not rows:
         return np.empty((0, task.space.n_parameters), dtype=np.int64)
     canonical = task.space.canonical(np.array(rows, dtype=np.int64))

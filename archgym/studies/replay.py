@@ -22,17 +22,17 @@ from archgym.errors import (
     SimulatorError,
     StorageError,
 )
-from archgym.evaluation.executor import Executor
 from archgym.evaluation.limits import parse_limits, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
-from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.files.storage import write_atomic
 from archgym.runtime.interruption import Interruption
 from archgym.studies.journal import JournalWriter, encode
 from archgym.studies.metadata import STATE_NAME, Header, current_versions
 from archgym.studies.records import Ledger, Records
+from archgym.tasks.executor import Executor
+from archgym.tasks.task import Evaluation, Task
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Recorder:
         return self._ledger.sorted()
 
     def limit_reached(self, asks: int = 0, evaluations: int = 0) -> Ending | None:
-        """Return the limit that is reached after so many further asks and evaluations."""
+        """Return the limit that is reached after some further asks and evaluations."""
         budget, ask_limit = self.header.budget, self.header.ask_limit
         if budget is not None and self.evaluations + evaluations >= budget:
             return "budget"

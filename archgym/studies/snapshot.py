@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.executor import evaluate_isolated
 from archgym.evaluation.limits import Limit, missed_limits, violations
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_from_json
 from archgym.evaluation.simulator import FAILED
-from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.files.lease import Writer, current_writer
 from archgym.files.remote import local_copy
@@ -29,6 +27,8 @@ from archgym.studies.journal import Damage, load_journal
 from archgym.studies.metadata import JOURNAL_NAME, STATE_NAME, Header, Segment, read_header
 from archgym.studies.records import Records
 from archgym.studies.replay import Ending
+from archgym.tasks.executor import evaluate_isolated
+from archgym.tasks.task import Evaluation, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -438,7 +438,7 @@ def read_study(folder: str | Path) -> StudyLog:
 
     Example:
       >>> from tempfile import TemporaryDirectory
-      >>> from archgym.evaluation.task import Task
+      >>> from archgym.tasks.task import Task
       >>> from archgym.studies.study import Study
       >>> from archgym.testing import ProvingSimulator
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")

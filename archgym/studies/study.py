@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 import numpy as np
 
 from archgym.agent.agent import Advice, Agent, agent_class, idle_workers, make_agent
-from archgym.checks import check_choice, check_number, check_several, check_whole, whole
+from archgym.checks import check_choice, check_number, check_whole, whole
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -23,17 +23,14 @@ from archgym.errors import (
     StudyLockedError,
     error_text,
 )
-from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.limits import parse_limits
-from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.json_types import tuples
 from archgym.files.lease import Lease
 from archgym.files.remote import require_local
 from archgym.files.storage import is_there, require_own, write_atomic
 from archgym.measurements.file import MEASURED_NAME, append_measurements
-from archgym.measurements.spreadsheet import measured, wrong_unit
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.reductions import report_loss
@@ -76,7 +73,11 @@ from archgym.studies.prior import (
     start_designs,
 )
 from archgym.studies.replay import Ending, Progress, Recorder
+from archgym.studies.settings import StudySettings, designs_of, sources_of
 from archgym.studies.snapshot import StudyLog, StudyResult, gaps_text, read_state
+from archgym.studies.spreadsheet import measured, wrong_unit
+from archgym.tasks.executor import Executor, SerialExecutor
+from archgym.tasks.task import Evaluation, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,24 +210,46 @@ class Study(Closing):
           StudyLockedError: Another process has just started a study there.
           StorageError: The folder cannot be written.
         """
+        settings = StudySettings(
+            seed=seed,
+            budget=budget,
+            max_asks=max_asks,
+            hyperparameters={} if hyperparameters is None else hyperparameters,
+            start=designs_of(start),
+            warm_start=sources_of(warm_start),
+            patience=patience,
+            stop_at=stop_at,
+        )
+        return cls.begin(folder, task, agent, settings, exists)
+
+    @classmethod
+    def begin(
+        cls,
+        folder: str | Path,
+        task: Task,
+        agent: str | type[Agent] | None,
+        settings: StudySettings,
+        exists: Literal["refuse", "resume"] = "refuse",
+    ) -> "Study":
+        """Start a study as `create` does, with its settings as one value."""
         folder = require_local(folder, "A study")
         require_task(task)
         check_choice("exists", exists, ("refuse", "resume"))
         kind = agent_class(agent) if isinstance(agent, str) else agent
         if kind is not None:
             require_agent_class(kind)
-        chosen = recorded_hyperparameters({} if hyperparameters is None else hyperparameters)
+        chosen = recorded_hyperparameters(settings.hyperparameters)
+        seed, stop_at, sources = settings.seed, settings.stop_at, settings.warm_start
+        budget = settings.budget
         if kind is not None or budget is not None:
             budget = check_whole("budget", whole(budget), 1)
         is_replayable = kind is not None and make_agent(kind, task.space, seed, chosen).replayable
-        max_asks = None if max_asks is None else check_whole("max_asks", whole(max_asks), 1)
+        asks, patience = settings.max_asks, settings.patience
+        max_asks = None if asks is None else check_whole("max_asks", whole(asks), 1)
         patience = None if patience is None else check_whole("patience", whole(patience), 1)
         if stop_at is not None:
             parse_limits(stop_at, task.metrics, task.space.names, name="stop_at")
-        designs = start_designs(task, start)
-        if isinstance(warm_start, str | Path | StudyLog):
-            warm_start = (warm_start,)
-        sources = check_several("warm_start", warm_start)
+        designs = start_designs(task, settings.start)
         prior = kept_prior(folder, task, sources) if exists == "resume" else None
         prior = prior or new_prior(task, kind, sources)
         header = new_header(

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import StudyInterrupted
-from archgym.evaluation.cluster import THREAD_VARIABLES, Loss, Origin, RayPool
 from archgym.files.storage import open_own
 from archgym.studies.snapshot import read_state
 from archgym.sweep.plan import Run
 from archgym.sweep.reading import PLAN_NAME
 from archgym.sweep.study_run import RunResult, Tasks, perform
+from archgym.tasks.ray_pool import THREAD_VARIABLES, Loss, Origin, RayPool
 
 # chosen: a process must be gone within the two seconds that a stop may take.
 _STOP_S = 1.2

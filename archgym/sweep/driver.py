@@ -224,7 +224,7 @@ class _Driver:
         """Run everything that is not finished.
 
         Args:
-          crew: Makes the one that runs so many.
+          crew: Makes the one that runs this many studies.
 
         Returns:
           How many were finished before, and why others failed, by their id.

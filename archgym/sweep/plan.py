@@ -18,7 +18,7 @@ from archgym.files.yaml_document import Node
 
 if TYPE_CHECKING:
     from archgym.agent.agent import Agent
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 
 # chosen: if this many draws in a row are refused or known, the ranges hold no more.
@@ -216,8 +216,8 @@ class TaskPlan:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
-        from archgym.evaluation.task import Task
-        from archgym.evaluation.task_choices import TaskChoices
+        from archgym.tasks.choices import TaskChoices
+        from archgym.tasks.task import Task
 
         return Task.resolve(
             TaskChoices(

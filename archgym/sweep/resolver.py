@@ -7,12 +7,12 @@ from typing import Any, TypeVar, final
 from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.errors import ArchGymError
 from archgym.evaluation.limits import parse_limits
-from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import choosing
 from archgym.files.json_types import tuples
 from archgym.files.yaml_document import Document, Problems
 from archgym.studies.prior import StoredPrior, start_designs
 from archgym.sweep.plan import LABEL, AgentPlan, Draws, Grid, SweepPlan, TaskPlan
+from archgym.tasks.choices import choosing
+from archgym.tasks.task import Task
 
 T = TypeVar("T")
 

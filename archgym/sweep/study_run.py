@@ -27,13 +27,14 @@ from archgym.errors import (
 from archgym.files.json_types import tuples
 from archgym.files.storage import open_member, open_own, require_inside, storage_errors, write_all
 from archgym.studies.metadata import SESSIONS_NAME, STUDY_NAME, TIMING_NAME
+from archgym.studies.settings import StudySettings
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
 from archgym.sweep.plan import PROGRAM, Run
 
 if TYPE_CHECKING:
-    from archgym.evaluation.executor import Executor
-    from archgym.evaluation.task import Task
+    from archgym.tasks.executor import Executor
+    from archgym.tasks.task import Task
 
 
 # chosen: a study of a million single evaluations stays below it.
@@ -290,8 +291,8 @@ def _cached(folder: str | None) -> "Executor | None":
     """Return an executor with the cache of a folder, or None without a cache."""
     if folder is None:
         return None
-    from archgym.evaluation.cache import CachedExecutor
-    from archgym.evaluation.executor import SerialExecutor
+    from archgym.tasks.cache import CachedExecutor
+    from archgym.tasks.executor import SerialExecutor
 
     return CachedExecutor(SerialExecutor(), folder)
 
@@ -343,10 +344,7 @@ def _opened(run: Run, folder: Path, task: "Task") -> "Study":
             study.close()
             raise
         return study
-    return Study.create(
-        folder,
-        task,
-        run.agent,
+    settings = StudySettings(
         seed=run.seed,
         budget=run.budget,
         max_asks=run.max_asks,
@@ -356,6 +354,7 @@ def _opened(run: Run, folder: Path, task: "Task") -> "Study":
         patience=run.patience,
         stop_at=run.task.stop_at,
     )
+    return Study.begin(folder, task, run.agent, settings)
 
 
 def require_same_study(run: Run, folder: Path) -> None:

@@ -24,7 +24,6 @@ from archgym.errors import (
     StudyLockedError,
 )
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.task import Task
 from archgym.files.lease import Lease
 from archgym.files.remote import placed, require_absent, upload
 from archgym.files.storage import atomic_file, is_there, make_folder
@@ -37,6 +36,7 @@ from archgym.tables.optimum import OptimumSearch, tasks_of
 from archgym.tables.parts import PART_SIZE, Build, Part, PartClaims, is_done, read_part, write_plan
 from archgym.tables.simulation import simulate_parts
 from archgym.tables.writing import TableWriter
+from archgym.tasks.task import Task
 
 # chosen: no folder should hold more files.
 _MAX_PARTS = 2**12

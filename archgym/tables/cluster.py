@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from archgym.errors import ArchGymError, SimulatorError, StorageError, StudyInterrupted
-from archgym.evaluation.cluster import Loss, Origin, RayPool
 from archgym.files.storage import is_there
 from archgym.runtime.interruption import Interruption
 from archgym.tables.parts import PLAN_NAME, Build, PartClaims
 from archgym.tables.simulation import simulate_parts
+from archgym.tasks.ray_pool import Loss, Origin, RayPool
 
 # chosen: a lost process costs at most so much work, and Ray's own cost of a call is small [s].
 _CALL_S: Final = 3.0

@@ -11,8 +11,8 @@ from archgym.analysis.random_search import RandomCurve, random_curve
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
 from archgym.tables.simulator import TableSimulator
+from archgym.tasks.task import Task
 
 
 @final

@@ -11,9 +11,9 @@ from archgym.analysis.pareto import front
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.simulator import FEASIBLE, Simulator
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import WeightedWorkload
 from archgym.runtime.reductions import report_reduction
+from archgym.tasks.choices import WeightedWorkload
+from archgym.tasks.task import Task
 
 # chosen: a picture shows no more; the front's size is exact whatever is kept of it.
 _MAX_POINTS = 2000

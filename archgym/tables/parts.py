@@ -17,7 +17,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.task import Task
 from archgym.files.storage import (
     SCRATCH_PREFIX,
     is_there,
@@ -27,6 +26,7 @@ from archgym.files.storage import (
     storage_errors,
     write_atomic,
 )
+from archgym.tasks.task import Task
 
 # chosen: combinations of a part; the DRAM simulator takes seconds for its designs.
 PART_SIZE = 2**14

@@ -16,13 +16,13 @@ import numpy as np
 
 from archgym.checks import check_number
 from archgym.evaluation.capabilities import bounds_of
-from archgym.evaluation.executor import within
 from archgym.evaluation.limits import LIMITED_REWARD, Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FAILED
-from archgym.evaluation.task import Task
 from archgym.runtime.progress import StageProgress
 from archgym.tables.simulation import Pace
+from archgym.tasks.executor import within
+from archgym.tasks.task import Task
 
 # chosen: partial designs that are bounded at once.
 _WIDTH: Final = 2**13

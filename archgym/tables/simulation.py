@@ -12,9 +12,9 @@ import numpy as np
 from archgym.errors import ArchGymError, SimulatorError, StudyInterrupted
 from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.simulator import FAILED, BatchResult, Workload
-from archgym.evaluation.task import Task
 from archgym.runtime.interruption import Interruption
 from archgym.tables.parts import Build, Part, PartClaims
+from archgym.tasks.task import Task
 
 # chosen: a build that is killed loses so much at most of a slow simulator's work.
 _WRITE_S = 10.0

@@ -10,11 +10,11 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.specification import WorkloadFacts
-from archgym.evaluation.task import Task
 from archgym.runtime.progress import StageProgress
 from archgym.tables.optimum import Optimum, OptimumSearch
 from archgym.tables.simulator import TableSimulator
 from archgym.tables.writing import parameter_array
+from archgym.tasks.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa

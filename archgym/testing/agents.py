@@ -21,10 +21,10 @@ from archgym.errors import (
 )
 from archgym.evaluation.objective import INFEASIBLE_REWARD, REWARD_LIMIT
 from archgym.evaluation.simulator import FAILED
-from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.spaces.parameter import Parameter
 from archgym.studies.study import Study
+from archgym.tasks.task import Evaluation, Task
 from archgym.testing.proving import proving_tasks
 
 _SEEDS = (1, 2)

@@ -11,7 +11,6 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import (
@@ -24,6 +23,7 @@ from archgym.spaces.parameter import (
     Real,
 )
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 
 _SPACES = {
     "mixed": DesignSpace(

@@ -89,7 +89,7 @@ _XS_MATERIALS: Final = (321, 5, 4, 4, 27, 21, 21, 21, 21, 21, 9, 9)
 _XS_SHARES: Final = np.array(
     [0.140, 0.052, 0.275, 0.134, 0.154, 0.064, 0.066, 0.055, 0.008, 0.015, 0.025, 0.012]
 )
-# chosen: fuel has 321 nuclides; those beyond so many are left out, to bound the table of a part.
+# chosen: fuel has 321 nuclides; the others are left out, to bound the table of a part.
 _XS_NUCLIDES: Final = 27
 
 

@@ -52,7 +52,7 @@ class LackeyParser:
         Args:
           skip: Data accesses that are left out first.
           max_accesses: Data accesses after which no more are taken.
-          code_bytes: A fetch is recorded when execution comes to another block of so many bytes, a
+          code_bytes: A fetch is recorded when execution comes to another block of this size, a
             power of two: 4096 for pages, 64 for lines.
         """
         bits = code_bytes.bit_length() - 1
@@ -247,7 +247,7 @@ def record(
       name: The trace's name; by default the program's.
       skip: Data accesses that are left out first.
       max_accesses: Data accesses after which the program is stopped.
-      code_bytes: A fetch is recorded when execution comes to another block of so many bytes, a
+      code_bytes: A fetch is recorded when execution comes to another block of this size, a
         power of two: 4096 for pages, 64 for lines, so that simulators see instructions in caches.
       date: When this was, as the file should say it.
       report: Called about twice a second.

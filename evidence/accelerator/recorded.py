@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from archgym.errors import FileFormatError
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
-from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem, convolution
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Loop, Mapping
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Loop, Mapping
+from archgym.simulators.accelerator.problem import TENSORS, Problem, convolution
 from archgym.simulators.accelerator.workloads import network_csv
 from evidence.recorded import json_lines, read_json, reading
 

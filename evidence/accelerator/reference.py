@@ -13,13 +13,13 @@ import numpy as np
 from archgym.errors import FileFormatError
 from archgym.evaluation.simulator import Workload, default_workload
 from archgym.simulators.accelerator.formats.files import architecture_yaml
-from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
-from archgym.simulators.accelerator.kernel.problem import Problem, convolution
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, SYSTOLIC
+from archgym.simulators.accelerator.machine.architecture import Architecture
+from archgym.simulators.accelerator.machine.mapping import Mapping as LayerMapping
 from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
-from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
 from archgym.simulators.accelerator.mapping.space import slots_of
+from archgym.simulators.accelerator.problem import Problem, convolution
 from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 from archgym.simulators.accelerator.space import FIXED_ORDERS, published_hardware
 from archgym.simulators.accelerator.workloads import Layer, Network, load_network

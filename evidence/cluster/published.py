@@ -7,16 +7,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.cluster.formats.clusters import NPUS, Dimension
-from archgym.simulators.cluster.kernel.iteration import (
-    LAYER_FIELDS,
+from archgym.simulators.cluster.machine.clusters import NPUS, Dimension
+from archgym.simulators.cluster.machine.design import Built, split
+from archgym.simulators.cluster.machine.parallelism import (
     Parallelism,
     activation_bytes,
     memory_bytes,
 )
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Built, Result, run, split
-from archgym.simulators.cluster.workloads import Model, transformer
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.cluster.runs import Result, run
+from archgym.simulators.cluster.workloads import LAYER_FIELDS, Model, transformer
 from evidence.recorded import Record, read_rows, reading
 from evidence.validation import Row
 
@@ -55,6 +55,7 @@ def _train(
     sp: bool = False,
     zero: int = 0,
     inflight: int = 2,
+    shared: bool,
 ) -> Result:
     """Return an iteration on servers of eight GPUs."""
     name, inner, outer = hardware
@@ -76,6 +77,8 @@ def _train(
         peak_tflops=npu.peak_tflops,
         optimization="localBWAware",
         inflight=inflight,
+        shared=shared,
+        places=places,
     )
     parallelism = Parallelism(
         **degrees,
@@ -113,7 +116,7 @@ def _seconds(result: Result) -> float:
     return float(result.outcome.finish_ns.max()) / 1e9
 
 
-def _megatron_2021(path: Path) -> list[Row]:
+def _megatron_2021(path: Path, shared: bool) -> list[Row]:
     lines = []
     for row in read_rows(path):
         with reading(row.path, row.line):
@@ -123,7 +126,9 @@ def _megatron_2021(path: Path) -> list[Row]:
             model = _gpt(h, n, heads, batch)
             # The paper gives no microbatches: one sample, or four where nothing waits for them.
             size, parts = 1 if pp > 1 else 4, _parts(n, pp)
-            result = _train(_A100, model, h, gpus, tp, pp, microbatch=size, interleave=parts)
+            result = _train(
+                _A100, model, h, gpus, tp, pp, microbatch=size, interleave=parts, shared=shared
+            )
             flops = 96.0 * batch * _SEQUENCE * n * h * h
             flops *= 1 + _SEQUENCE / (6 * h) + _VOCABULARY / (16 * n * h)
             published = float(c["tflops_per_gpu"])
@@ -134,7 +139,7 @@ def _megatron_2021(path: Path) -> list[Row]:
     return lines
 
 
-def _megatron_2022_times(path: Path) -> list[Row]:
+def _megatron_2022_times(path: Path, shared: bool) -> list[Row]:
     lines = []
     times: dict[str, dict[str, tuple[float, float]]] = {}
     for row in read_rows(path):
@@ -154,6 +159,7 @@ def _megatron_2022_times(path: Path) -> list[Row]:
                 interleave=int(c["interleaving"]),
                 recompute="full" if is_full else "selective",
                 sp=not is_full,
+                shared=shared,
             )
             published = float(c["seconds_per_iteration"])
         ours = _seconds(result)
@@ -174,7 +180,7 @@ def _megatron_2022_times(path: Path) -> list[Row]:
 _MEMORY: Final = {"22B": (6144, 48, 64, 4, 1, 1), "175B": (12288, 96, 96, 1, 8, 3)}
 
 
-def _megatron_2022_memory(path: Path) -> list[Row]:
+def _megatron_2022_memory(path: Path, _: bool) -> list[Row]:
     lines = []
     for row in read_rows(path):
         with reading(row.path, row.line):
@@ -208,7 +214,7 @@ def _megatron_2022_memory(path: Path) -> list[Row]:
     return lines
 
 
-def _megascale(path: Path) -> list[Row]:
+def _megascale(path: Path, shared: bool) -> list[Row]:
     lines = []
     series: list[tuple[float, float]] = []
     for row in read_rows(path):
@@ -219,7 +225,16 @@ def _megascale(path: Path) -> list[Row]:
             gpus, batch = int(c["gpus"]), int(c["global_batch"])
             model = _gpt(12288, 96, 96, batch, 64_000)
             result = _train(
-                _A100, model, 12288, gpus, 8, 8, interleave=6, recompute="selective", sp=True
+                _A100,
+                model,
+                12288,
+                gpus,
+                8,
+                8,
+                interleave=6,
+                recompute="selective",
+                sp=True,
+                shared=shared,
             )
             published = float(c["mfu_percent"])
         peak = gpus * result.built.npu.peak_tflops * 1e12
@@ -243,14 +258,14 @@ _MAKERS: Final = {
 }
 
 
-def published_lines(folder: Path, tell: Callable[[str], None]) -> list[Row]:
-    """Return a line for each published figure."""
+def published_lines(folder: Path, tell: Callable[[str], None], shared: bool = False) -> list[Row]:
+    """Return a line for each published figure, without or with messages that share links."""
     lines: list[Row] = []
     for name, make in _MAKERS.items():
         path = folder / "published" / name
         if path.is_file():
             tell(f"comparing {name}")
-            lines += make(path)
+            lines += make(path, shared)
     return lines
 
 
@@ -272,6 +287,7 @@ def _calculon(row: Record) -> tuple[float, float, float, float]:
         sp=c["tensor_par_comm_type"] == "rs_ag",
         zero=1 if c["optimizer_sharding"] == "True" else 0,
         inflight=2 if c["data_par_overlap"] == "True" else 1,
+        shared=False,
     )
     return (float(c["total_time"]), float(c["mem_total"]), _seconds(result), result.memory_bytes)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from archgym.simulators.cpu.kernel.run import COUNTERS, run
 from archgym.simulators.cpu.machine import machine
-from archgym.simulators.cpu.workloads import load
+from archgym.simulators.cpu.workloads.programs import load
 from evidence.agreement import Agreement
 from evidence.recorded import read_rows
 

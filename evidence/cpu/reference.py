@@ -23,7 +23,7 @@ from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, run, run_logged
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import design_space, machine_of
-from archgym.simulators.cpu.workloads import InstructionTrace, read_trace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace, read_trace
 from archgym.spaces.parameter import Value
 from archgym.traces.instructions.records import MIN_RECORDS
 from evidence.agreement import Agreement, Differences, validation_of

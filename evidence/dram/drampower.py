@@ -15,7 +15,7 @@ from archgym.simulators.dram.kernel.currents import (
     Supply,
     core_energy,
 )
-from archgym.simulators.dram.kernel.state import KINDS, blank_account
+from archgym.simulators.dram.kernel.records import KINDS, blank_account
 from evidence.dram.results import Comparison
 from evidence.recorded import Record, read_rows, read_text
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.dram.formats.trace import Trace, read_trace
-from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
-from archgym.simulators.dram.kernel.mapping import reference_mapping_names
+from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.dramsys.mapping import reference_mapping_names
 from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.workloads.trace import Trace, read_trace
 from evidence.dram.ramulator import (
     compare_golden,
     compare_reference,
@@ -301,7 +301,7 @@ def _run(
                 if metric in found:
                     outputs[output][places] = found[metric]
         if BUSY in wanted:
-            from archgym.simulators.dram.kernel.batch import OUTPUTS
+            from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
 
             column = OUTPUTS.index(_BUSY)
             outputs[_BUSY][places] = simulator.outputs(indices, workload)[:, column]

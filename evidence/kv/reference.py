@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.simulators.kv.formats.stream import StreamSettings
 from archgym.simulators.kv.kernel.run import run_pool
 from archgym.simulators.kv.kernel.served import run_steps
 from archgym.simulators.kv.simulator import KvSimulator
-from archgym.simulators.kv.workloads import load, stream_blocks
+from archgym.simulators.kv.workloads.stream import StreamSettings
+from archgym.simulators.kv.workloads.traces import load, stream_blocks
 from evidence.agreement import Agreement, Differences, validation_of
 from evidence.recorded import Record, json_lines, read_rows, reading
 from evidence.validation import Group, Progress, Validation, chosen, metrics_of

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.checks import check_whole
-from archgym.simulators.moe.formats.routing_trace import read_routing
 from archgym.simulators.moe.workloads.routing import Routing
+from archgym.simulators.moe.workloads.routing_trace import read_routing
 from evidence.moe.locality import hit_rates, segment_routing
 
 # chosen: the segments of arXiv 2505.16056, and room from half the experts of a token to all.

@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from archgym.simulators.moe.formats.routing_trace import write_routing
 from archgym.simulators.moe.workloads.routing import RoutingPreset, generate
+from archgym.simulators.moe.workloads.routing_trace import write_routing
 from evidence.moe.measured import WORKLOAD, Measured, read_serving
 
 METRICS: Final = ("tpot_mean_ms", "output_per_s", "ttft_mean_ms")

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.kernel.columns import COSTS, COUNTERS
 from archgym.simulators.moe.kernel.run import Run, documents, run
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
 from archgym.simulators.moe.kernel.steps import step_times
 from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants, Dimensions, engine_costs
+from archgym.simulators.moe.machine.columns import COSTS, COUNTERS
 from archgym.simulators.moe.machine.engines import PRIORS, Calibration
 from archgym.simulators.moe.machine.plan import Plan
 from archgym.simulators.moe.machine.timing import OUTSIDE, engine_dimensions, engine_labels

@@ -8,18 +8,15 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.simulators.cluster.kernel.fabric import contention
-from archgym.simulators.moe.kernel.columns import COSTS
-from archgym.simulators.moe.kernel.run import popularity
-from archgym.simulators.moe.machine.composition import (
-    LLAMA_2_7B_PARAMETERS,
-    composition_plan,
-    llama_composition,
-)
+from archgym.simulators.moe.machine.columns import COSTS
+from archgym.simulators.moe.machine.composition import composition_plan
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node
 from archgym.simulators.moe.machine.plan import Plan
-from archgym.simulators.moe.machine.presets import model
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.composition import LLAMA_2_7B_PARAMETERS, llama_composition
+from archgym.simulators.moe.workloads.presets import model
+from archgym.simulators.moe.workloads.routing import popularity
 from evidence.moe.row import Progress, Row, read_json, reading
 from evidence.moe.runs import (
     at_once,

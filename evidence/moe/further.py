@@ -17,8 +17,8 @@ import numpy.typing as npt
 from archgym.simulators.moe.machine.clock import kernels
 from archgym.simulators.moe.machine.engines import BITS
 from archgym.simulators.moe.machine.hardware import CORE_GB_PER_S, HOST_MEMORY
-from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.workloads.models import MoeModel
+from archgym.simulators.moe.workloads.presets import model
 from evidence.moe.measured import (
     closed_loop_metrics,
     find_gpu,

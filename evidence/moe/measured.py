@@ -13,12 +13,12 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine, releases
 from archgym.simulators.moe.machine.hardware import Gpu, gpu, gpu_names, node, node_names
-from archgym.simulators.moe.machine.models import LatentAttention, MoeModel
-from archgym.simulators.moe.machine.presets import model, model_names
+from archgym.simulators.moe.workloads.models import LatentAttention, MoeModel
+from archgym.simulators.moe.workloads.presets import model, model_names
+from archgym.tasks.task import Task
 from evidence.moe.row import read_table, reading
 
 _ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}
@@ -227,7 +227,7 @@ def _model_option(served: MoeModel, folder: Path) -> str:
 
 def _hardware_option(accelerator: Gpu, folder: Path) -> str:
     if accelerator.name in gpu_names():
-        return hardware_of(accelerator)
+        return machine_of(accelerator)
     path = folder / "hardware.json"
     members = {"preset": "dgx-h100", "gpu": asdict(accelerator)}
     path.write_text(json.dumps({"hardware": members}), encoding="utf-8")
@@ -286,7 +286,7 @@ def _row(
     staggers = shortest >= 1.0 and not how.pauses_decodes
     options = {
         "model": served.name,
-        "hardware": hardware_of(accelerator),
+        "hardware": machine_of(accelerator),
         "engine": name,
         "release": _release(name, cells.get("engine_version", "")),
         "precision": _precision(names[1]),
@@ -324,7 +324,7 @@ def _row(
     )  # fmt: skip
 
 
-def hardware_of(accelerator: Gpu) -> str:
+def machine_of(accelerator: Gpu) -> str:
     """Return the server with the most GPUs of a kind.
 
     Raises:

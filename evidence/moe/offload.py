@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.moe.kernel.columns import CpuRule, Prefetch, Replacement, Scope
 from archgym.simulators.moe.kernel.run import Run
+from archgym.simulators.moe.machine.columns import CpuRule, Prefetch, Replacement, Scope
 from archgym.simulators.moe.machine.hardware import Host, Link, NodePreset, gpu, node
-from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.presets import model
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.models import MoeModel
+from archgym.simulators.moe.workloads.presets import model
 from archgym.simulators.moe.workloads.routing import RoutingPreset
 from evidence.moe.row import Progress, Row
 from evidence.moe.runs import (
@@ -317,7 +317,7 @@ _FIDDLER_SOFTWARE_NS: Final = 0.5e6
 
 def _crossover_row(served: MoeModel, server: NodePreset) -> Row:
     """Return True if there is a number of tokens from which loading beats the processor."""
-    from archgym.simulators.moe.kernel.columns import COSTS
+    from archgym.simulators.moe.machine.columns import COSTS
     from archgym.simulators.moe.machine.timing import layer_costs
 
     found = layer_costs(served, server, Serving(cache_experts=56))

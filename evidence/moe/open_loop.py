@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from evidence.moe.measured import simulator_of
 
 _DEPLOYMENTS: Final = {

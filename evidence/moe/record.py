@@ -20,8 +20,8 @@ from archgym.checks import check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, MissingExtraError
 from archgym.files.storage import storage_errors
 from archgym.runtime.reductions import report_reduction
-from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
 from archgym.simulators.moe.workloads.routing import Routing
+from archgym.simulators.moe.workloads.routing_trace import check_ending, write_routing
 
 # Names that configurations of transformers give to a layer's experts and to those of a token.
 _EXPERT_NAMES: Final = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")

@@ -6,16 +6,17 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
+from archgym.simulators.moe.kernel.run import Run, documents, run
 from archgym.simulators.moe.machine.hardware import NodePreset
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import Plan, plan
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.models import MoeModel
 from archgym.simulators.moe.workloads.requests import Requests
 from archgym.simulators.moe.workloads.routing import (
     Routing,
     RoutingPreset,
     generate,
+    popularity,
     routing_preset,
 )
 from evidence.moe.row import Row

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from archgym.simulators.moe.kernel.columns import Prefetch, Scheduler, Scope, Target
 from archgym.simulators.moe.kernel.run import Run
+from archgym.simulators.moe.machine.columns import Prefetch, Scheduler, Scope, Target
 from archgym.simulators.moe.machine.hardware import node
 from archgym.simulators.moe.machine.plan import plan
-from archgym.simulators.moe.machine.presets import model
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.presets import model
 from evidence.moe.row import Progress, Row
 from evidence.moe.runs import at_once, relative_row, routed, serve_at_once
 

@@ -10,21 +10,17 @@ import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import default_workload
-from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
+from archgym.simulators.soc.graph import BURST_BYTES, CLOCK_HZ, Floats, Ints, TaskGraph
 from archgym.simulators.soc.kernel.state import (
-    CLOCK_HZ,
-    KINDS,
     MAX_BLOCKS,
     OUTPUTS,
     OWN,
     Designs,
-    Floats,
-    Ints,
     Log,
     Rules,
     empty_log,
 )
-from archgym.simulators.soc.machine import cacti, read_cacti, tree_links
+from archgym.simulators.soc.machine import KINDS, cacti, read_cacti, tree_links
 from archgym.simulators.soc.metrics import COLUMNS, is_met, measure, workload_metric
 from archgym.simulators.soc.simulator import SocSimulator, run
 from archgym.simulators.soc.workloads import load_graph, read_graph

@@ -11,9 +11,9 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.simulators.translation.kernel.counters import COUNTERS
-from archgym.simulators.translation.kernel.layout import MAX_CAPACITY_GIB, Memory
 from archgym.simulators.translation.kernel.prepared import Prepared, prepare
 from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.layout import MAX_CAPACITY_GIB, Memory
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace
 from evidence.recorded import read_rows

@@ -22,8 +22,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.simulators.translation.kernel.counters import COLUMN
-from archgym.simulators.translation.kernel.layout import Memory
-from archgym.simulators.translation.kernel.prepared import Parts
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import (
     CORES,
     DEFAULT_HARDWARE,
@@ -33,6 +32,7 @@ from archgym.simulators.translation.machine import (
     published_cycles,
 )
 from archgym.simulators.translation.metrics import count_cycles
+from archgym.simulators.translation.workloads import Parts
 from archgym.traces import MemoryTrace
 
 TLB_HEAVY: Final = ("gups", "kmer", "xs", "dlrm", "bfs")

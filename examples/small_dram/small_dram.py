@@ -18,11 +18,25 @@ from typing import Annotated, Any
 
 import numpy as np
 
-import archgym as ag
-from archgym.errors import FileFormatError, SimulatorError, UnknownNameError
-from archgym.evaluation.spec import SimulatorSpec
-from archgym.runtime.kernels import entry_point
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Categorical,
+    Condition,
+    DesignSpace,
+    FileFormatError,
+    MetricSpec,
+    Objective,
+    Option,
+    P,
+    PowerOfTwo,
+    RowSimulator,
+    SimulatorError,
+    SimulatorSpec,
+    Term,
+    UnknownNameError,
+    Workload,
+    declared,
+)
+from archgym.simulators.kit.kernels import entry_point
 
 # ---- workloads: what designs are evaluated on
 
@@ -106,14 +120,14 @@ SPEEDS = {  # clock period [ns], in whole picoseconds, and timings [clocks]; the
 }
 POLICIES = ("Open", "Closed", "Timeout")
 LAYOUTS = ("row-bank-column", "bank-row-column", "row-column-bank")
-SPACE = ag.DesignSpace(
+SPACE = DesignSpace(
     "default",
     [
-        ag.Categorical(name="page_policy", choices=POLICIES, doc="When a row is closed."),
-        ag.PowerOfTwo(name="timeout", low=8, high=512, unit="clocks", doc="Idle time of a row."),
-        ag.Categorical(name="address_mapping", choices=LAYOUTS, doc="Order of address bits."),
+        Categorical(name="page_policy", choices=POLICIES, doc="When a row is closed."),
+        PowerOfTwo(name="timeout", low=8, high=512, unit="clocks", doc="Idle time of a row."),
+        Categorical(name="address_mapping", choices=LAYOUTS, doc="Order of address bits."),
     ],
-    conditions=[ag.Condition("timeout", ag.P("page_policy") == "Timeout")],
+    conditions=[Condition("timeout", P("page_policy") == "Timeout")],
 )
 
 
@@ -202,13 +216,11 @@ class SmallDramSimulator(RowSimulator):
         title="Small DRAM controller",
         space=SPACE,
         metrics=(
-            ag.MetricSpec("total_time_ns", "ns", "minimise", 0.1, "Until the last data are there."),
-            ag.MetricSpec("mean_latency_ns", "ns", "minimise", 0.1, "From sending to data, mean."),
-            ag.MetricSpec(
-                "row_hit_percent", "%", "none", 0.1, "Requests that find their row open."
-            ),
+            MetricSpec("total_time_ns", "ns", "minimise", 0.1, "Until the last data are there."),
+            MetricSpec("mean_latency_ns", "ns", "minimise", 0.1, "From sending to data, mean."),
+            MetricSpec("row_hit_percent", "%", "none", 0.1, "Requests that find their row open."),
         ),
-        objectives={"latency": ag.Objective("latency", (ag.Term("mean_latency_ns", "minimise"),))},
+        objectives={"latency": Objective("latency", (Term("mean_latency_ns", "minimise"),))},
         default_objective="latency",
         default_workload="stream",
         table_space="default",
@@ -237,7 +249,7 @@ class SmallDramSimulator(RowSimulator):
         """Return the lists of requests that ship."""
         return tuple(SHIPPED)
 
-    def workload(self, name: str | Path) -> ag.Workload:
+    def workload(self, name: str | Path) -> Workload:
         """Return a shipped list of requests, or the one in a file."""
         if str(name) in SHIPPED:
             requests = SHIPPED[str(name)]()
@@ -245,7 +257,7 @@ class SmallDramSimulator(RowSimulator):
             requests = read_requests(Path(name))
         else:
             raise UnknownNameError(f"There is no workload or file {str(name)!r}: {list(SHIPPED)}.")
-        return ag.Workload(Path(name).stem, requests.digest, requests)
+        return Workload(Path(name).stem, requests.digest, requests)
 
     def measure(self, indices: np.ndarray, opened: Requests, cost: str | None) -> np.ndarray:
         """Return the metrics of one design, for `cost` with an ideal memory."""
@@ -262,13 +274,13 @@ class SmallDramSimulator(RowSimulator):
         percent = 100.0 * hits / len(bank)
         return np.array([done * self.clock_ns, latency.mean() * self.clock_ns, percent])
 
-    def check(self, values: np.ndarray, workload: ag.Workload) -> None:
+    def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse times that are shorter than the data bus needs."""
         least = len(workload.content.due) * self.timing["burst"] * self.clock_ns
         if (values[:, 0] < least).any():
             raise SimulatorError(f"All bursts need {least} ns on the data bus; the time is less.")
 
-    def export(self, form: str, indices: np.ndarray, workload: ag.Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the design as a file."""
         timings = {name: int(self.timing[name]) for name in _NAMES}
         design = {**self.space.design_at(indices), "clock_ns": self.clock_ns, **timings}

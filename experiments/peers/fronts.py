@@ -19,8 +19,8 @@ from archgym.analysis.statistics import improvement_p_value, stratified_bootstra
 from archgym.bench import bench_task
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.limits import LIMITED_REWARD
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
+from archgym.tasks.task import Task
 
 OURS = ("nsga2", "random")
 PEERS = ("optuna-nsga2", "pymoo-nsga2")

@@ -32,7 +32,7 @@ from run import Counter, End
 from archgym.agent.agent import agent_class, make_agent
 from archgym.bench import bench_task
 from archgym.errors import BudgetExhausted
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 IN_FLIGHT = 8
 SHOWN = (25, 50, 100)

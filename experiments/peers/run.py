@@ -24,8 +24,8 @@ from archgym.bench import bench_task
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
+from archgym.tasks.task import Task
 
 # Violations are encoded in rewards; see archgym.evaluation.limits.
 _SPAN = 5.0

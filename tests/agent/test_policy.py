@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.agent.agent import Policy
 from archgym.errors import ArchGymError, FileFormatError
+from archgym.files.policy import Policy
 
 POLICY = Policy(
     "ppo",

@@ -7,8 +7,8 @@ import numpy as np
 
 from archgym.agent.agent import Agent, make_agent
 from archgym.errors import BudgetExhausted
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
+from archgym.tasks.task import Task
 
 
 class Recorder:

@@ -13,9 +13,9 @@ from archgym.agents.few import FewAgent
 from archgym.agents.genetic import GeneticAgent
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Categorical, Integer
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.agents.telling import trials

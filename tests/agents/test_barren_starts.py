@@ -11,9 +11,9 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 from tests.agents.recorder import Recorder, search
 
 FIRST = 12

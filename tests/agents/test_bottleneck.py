@@ -9,9 +9,9 @@ from archgym.agents.bottleneck import BottleneckAgent
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.capabilities import bottlenecks_of
 from archgym.evaluation.simulator import default_workload, simulator_class
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.simulators.soc import SocSimulator
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 

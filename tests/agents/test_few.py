@@ -18,10 +18,10 @@ from archgym.bench import bench_task
 from archgym.envs import evaluator
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import search
 from tests.agents.telling import asked, trials

@@ -11,16 +11,17 @@ pytest.importorskip("ray")
 pytest.importorskip("torch")
 pytest.importorskip("pettingzoo")
 
-from archgym.agent.agent import Policy, make_agent
+from archgym.agent.agent import make_agent
 from archgym.agents.multi_agent_ppo import MultiAgentPpoAgent
 from archgym.envs import evaluator
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
+from archgym.files.policy import Policy
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import check_agent
 from archgym.testing.proving import ProvingSimulator, proving_tasks
 

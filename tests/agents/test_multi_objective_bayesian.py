@@ -9,8 +9,8 @@ from archgym.agents.bayesian import BayesianAgent
 from archgym.agents.multi_objective_bayesian import MultiObjectiveBayesianAgent
 from archgym.agents.random import RandomAgent
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task

@@ -15,10 +15,10 @@ from archgym.agents.random import RandomAgent
 from archgym.analysis import pareto
 from archgym.errors import BudgetExhausted, InvalidArgumentError, MissingExtraError
 from archgym.evaluation.objective import reference_point
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.spaces.parameter import Categorical, Factorisation, Integer, Permutation
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task

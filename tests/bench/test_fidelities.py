@@ -9,8 +9,8 @@ import pytest
 from archgym.bench import ScreenedSearch, bench_task, bench_tasks, screened_search
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult, Workload
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 

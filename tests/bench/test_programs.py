@@ -26,10 +26,10 @@ from archgym.bench import (
 from archgym.envs.design import DesignEnv
 from archgym.errors import ArchGymError, InvalidArgumentError, MissingProgramError
 from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from experiments.leaderboard import page
 
 TASK = "soc-small-edp"

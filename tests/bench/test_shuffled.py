@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from archgym.bench import ShuffledSimulator, bench_task, shuffled_task
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator, check_simulator
 
 TASKS = ("soc-small-edp", "accelerator-maestro", "accelerator-mapping", "moe-edge-latency")

@@ -7,7 +7,7 @@ import pytest
 
 from archgym import codesign
 from archgym.codesign import Outcome
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from tests.cli.conftest import Archgym
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import archgym as ag
 from archgym.errors import InvalidDesignError, StudyExistsError
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.cli.conftest import Archgym
 
 _HELD = ("--set", "mode=slow")

@@ -9,9 +9,9 @@ import pytest
 
 import archgym as archgym_package
 from archgym.cli.commands.decide import _write_proof
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 from archgym.tables import Proof, build_table, prove
+from archgym.tasks.task import Task
 from tests.cli.conftest import Archgym
 from tests.toys import ToySimulator
 

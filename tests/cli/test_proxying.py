@@ -6,10 +6,10 @@ import pytest
 
 from archgym.cli.app import run
 from archgym.datasets import build_dataset
-from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.cli.conftest import Archgym
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from archgym.evaluation.task import Task
 from archgym.tables import TableSimulator, build_table
+from archgym.tasks.task import Task
 from tests.cli.conftest import Archgym, write_plugin
 
 ROOT = Path(__file__).resolve().parents[2]

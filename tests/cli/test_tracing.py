@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.simulators.dram.formats.trace import read_trace
 from archgym.simulators.dram.workloads.shipped import RECORDED, recorded_trace
+from archgym.simulators.dram.workloads.trace import read_trace
 from archgym.traces import (
     AccessKind,
     MemoryTrace,

@@ -1,21 +1,23 @@
 """Laws of conservation, over all simulators, spaces, fidelities, options and workloads.
 
-`python -m tests.conformance.test_conservation [NUMBER] [NAME ...]` draws 2,000 designs that can be
-built for each simulator and prints, by law, the smallest quantity over its least value.
+`python -m tests.conformance.test_conservation [NUMBER] [NAME ...]` evaluates at least 2,000 designs
+of each simulator that can be built, of every space with every fidelity and workload in turn, and
+prints a table and, by law, the smallest quantity over its least value. It exits with 1 if a result
+breaks a law.
 """
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from archgym.errors import ArchGymError
+from archgym.errors import ArchGymError, SimulatorError
 from archgym.evaluation.capabilities import fitted
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Laws, hold_to
 from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.restriction import restrict
 from archgym.evaluation.simulator import (
@@ -32,6 +34,19 @@ from tests.toys import ToySimulator
 _N = 2000
 _QUICK_N = 12
 _AT_ONCE = 8
+_TRIES = 4
+# Options of a run, of which one is drawn, so that runs take milliseconds; others are drawn, too.
+_SMALL: Mapping[str, Sequence[Mapping[str, str]]] = {
+    "cpu": ({"instructions": "12000"},),
+    "cpu+dram": ({"cpu.instructions": "12000"},),
+    "dram": (
+        {"requests": "4000"},
+        *(
+            {"requests": "4000", "device": each}
+            for each in ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
+        ),
+    ),
+}
 
 
 @dataclass
@@ -45,35 +60,66 @@ class Tally:
 
 
 def draw(name: str, n: int, seed: int = 0, left_out: Sequence[str] = ()) -> Tally:
-    """Evaluate designs of random spaces, fidelities, options and workloads of a simulator."""
+    """Evaluate designs of a simulator, of all its spaces, fidelities and workloads in turn.
+
+    Every space with every fidelity and workload is run once before one is run again, each time with
+    other options. It ends after the first round in which there are `n` designs; if `n` is less than
+    there are runs in a round, within it.
+    """
     rng, tally = np.random.default_rng(seed), Tally()
     kind = simulator_class(name)
-    fidelities = [each for each in kind.spec.fidelity_names if each not in left_out]
+    runs = [
+        (space, fidelity, workload)
+        for space in kind.spec.space_names
+        for fidelity in kind.spec.fidelity_names
+        if fidelity not in left_out
+        for workload in _workload_names(kind, space, fidelity)
+    ]
     while tally.n_designs < n:
-        options: dict[str, Any] = {}
-        declared = [option for option in declared_options(kind) if option.samples]
-        for option in rng.permutation(np.array(declared, dtype=object))[: rng.integers(0, 3)]:
+        for space, fidelity, workload in rng.permutation(runs).tolist():
+            for simulator in _made(kind, space, fidelity, workload, rng):
+                made = simulator.workload(workload)
+                simulator = fitted(simulator, [made])
+                designs = simulator.space.sample(_AT_ONCE, rng)
+                designs = np.concatenate([simulator.space.default_indices[None, :], designs])
+                _count(tally, simulator, designs, made)
+            if tally.n_designs >= n and n < len(runs):
+                break
+    return tally
+
+
+def _workload_names(kind: type[Simulator], space: str, fidelity: str) -> Sequence[str]:
+    return make_simulator(kind, space, fidelity, {}).workload_names()
+
+
+def _made(
+    kind: type[Simulator], space: str, fidelity: str, workload: str, rng: np.random.Generator
+) -> Iterator[Simulator]:
+    """Yield a simulator with at most two drawn options; none if nothing that is drawn can be."""
+    declared = np.array([each for each in declared_options(kind) if each.samples], dtype=object)
+    for attempt in range(_TRIES):
+        small, is_last = _SMALL.get(kind.spec.name, ({},)), attempt == _TRIES - 1
+        options: dict[str, Any] = dict(small[0 if is_last else rng.integers(len(small))])
+        drawn = 0 if is_last else rng.integers(0, 3)
+        for option in rng.permutation(declared)[:drawn]:
             options[option.name] = str(rng.choice(option.samples))
-        space, fidelity = (
-            str(rng.choice(kind.spec.space_names)),
-            str(rng.choice(fidelities)),
-        )
         try:
             simulator = make_simulator(kind, space, fidelity, options)
-            workload = simulator.workload(str(rng.choice(simulator.workload_names())))
-            simulator = fitted(simulator, [workload])
+            simulator.workload(workload)
         except ArchGymError:
             continue  # options that exclude each other, or a workload that the space has not
-        designs = simulator.space.sample(_AT_ONCE, rng)
-        designs = np.concatenate([simulator.space.default_indices[None, :], designs])
-        _count(tally, simulator, designs, workload)
-    return tally
+        yield simulator
+        return
 
 
 def _count(tally: Tally, simulator: Simulator, designs: np.ndarray, workload: Workload) -> None:
     designs = simulator.space.canonical(designs)
-    result = simulator.evaluate_batch(designs, workload)
     where = f"{simulator.space.name} {simulator.fidelity} {dict(simulator.options)} {workload.name}"
+    try:
+        result = simulator.evaluate_batch(designs, workload)
+    except SimulatorError as error:
+        tally.violations.append(f"{where}: {error}")
+        return
     tally.violations += [f"{where}: {text}" for text in result.failures.values()]
     built = result.reason == FEASIBLE
     if not built.any():
@@ -94,7 +140,7 @@ def _count(tally: Tally, simulator: Simulator, designs: np.ndarray, workload: Wo
 @pytest.mark.parametrize("name", simulator_names())
 def test_no_result_is_beyond_what_conservation_allows(name: str) -> None:
     # It takes seconds a design; the program above draws it, too.
-    tally = draw(name, _QUICK_N, left_out=["every-link"])
+    tally = draw(name, _QUICK_N, left_out=["every-link", "store-and-forward"])
 
     assert tally.violations == []
     assert len(tally.least) >= 2
@@ -127,25 +173,97 @@ def _design(depth: int) -> dict[str, Any]:
     return {"mode": "slow", "banks": 4, "depth": depth, "gain": 0.5, "boost": 0}
 
 
+_MISSES_OF_BUFFER = "time is the row misses' latency over the entries of the buffer"
+_ROWS = "time is the rows that were opened over the banks"
+_MISSES_AT_ONCE = "cycles are the DRAM's misses times their latency over those at once"
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "law", "most"),
+    [
+        ({}, {"request_buffer_size": 1}, _MISSES_OF_BUFFER, 1.5),
+        ({"device": "ddr4-2400"}, {"arbiter": "Fifo", "page_policy": "Closed"}, _ROWS, 2.5),
+        ({"device": "ddr5"}, {}, _ROWS, 4.5),
+    ],
+)
+def test_time_of_a_memory_that_is_shorter_than_its_misses_take_is_caught(
+    options: dict[str, str], changes: dict[str, Any], law: str, most: float
+) -> None:
+    simulator = make_simulator(simulator_class("dram"), "default", "exact", options)
+    workload, design = simulator.workload("random"), simulator.space.default_indices
+    names = {parameter.name for parameter in simulator.space.parameters}
+    values = {**simulator.space.design_at(design), **changes}
+    design = simulator.space.indices_of({name: values[name] for name in names & values.keys()})
+
+    _is_caught_below(simulator, design[None, :], workload, law, most)
+
+
+@pytest.mark.slow
+def test_cycles_of_a_core_that_are_fewer_than_its_misses_take_are_caught() -> None:
+    simulator = make_simulator(
+        simulator_class("cpu"), "default", "standard", {"instructions": "12000"}
+    )
+    values = {**simulator.space.design_at(simulator.space.default_indices), "llc_mshr": 8}
+    values |= {"dram_queue": 2}
+    design = simulator.space.indices_of(values)
+
+    workload = simulator.workload("hash-join")
+    _is_caught_below(simulator, design[None, :], workload, _MISSES_AT_ONCE, 4.0)
+
+
+def _is_caught_below(
+    simulator: Simulator, designs: np.ndarray, workload: Workload, law: str, most: float
+) -> None:
+    """Assert that the law allows a result and its time divided by `most`, and no other one."""
+    result = simulator.evaluate_batch(designs, workload)
+    names = [spec.name for spec in simulator.metrics]
+    rates = [i for i, name in enumerate(names) if name in ("bandwidth_gb_per_s", "ipc")]
+    rates += [i for i, name in enumerate(names) if name == "dram_bandwidth_gb_per_s"]
+    times = [i for i, name in enumerate(names) if name in ("total_time_ns", "total_cycles")]
+    found, least = laws_of(
+        simulator, designs, dict(zip(names, result.values.T, strict=True)), workload
+    )[law]
+    ratio = float((found / least)[0])
+    assert 1.0 <= ratio <= most
+
+    for factor, is_caught in ((0.99 * ratio, False), (1.01 * ratio, True)):
+        values = result.values.copy()
+        values[:, times] /= factor
+        values[:, rates] *= factor
+        columns = dict(zip(names, values.T, strict=True))
+        broken = {law: laws_of(simulator, designs, columns, workload)[law]}
+        held = hold_to(simulator.name, broken, np.arange(1), replace(result, values=values))
+        assert held.reason.tolist() == [FAILED if is_caught else FEASIBLE]
+        assert (law in held.failures.get(0, "")) == is_caught
+
+
 def main(names: Sequence[str]) -> int:
-    """Print the table of simulators and their laws; return 1 if a result breaks one."""
+    """Print tables of simulators and of their laws; return 1 if a result breaks one."""
     n = int(names[0]) if names and names[0].isdecimal() else _N
-    failed = False
+    tallies: dict[str, Tally] = {}
+    heads = ("designs", "spaces", "fidelities", "workloads", "least ratio", "violations", "seconds")
+    _print(f"| {'simulator':<20} | " + " | ".join(heads) + " |")
+    _print(f"|{'-' * 22}|" + "|".join(f"{'-' * (len(head) + 1)}:" for head in heads) + "|")
     for name in [name for name in names if not name.isdecimal()] or simulator_names():
         began = time.perf_counter()
-        tally = draw(name, n)
+        tally = tallies[name] = draw(name, n)
+        counts = [len({run[i] for run in tally.kinds}) for i in range(3)]
+        least = min((least for _, least in tally.least.values()), default=np.inf)
         took = time.perf_counter() - began
-        failed |= bool(tally.violations)
-        print(  # noqa: T201 - a table for people
-            f"{name}: {tally.n_designs} designs of {len(tally.kinds)} spaces, fidelities and "
-            f"workloads, {len(tally.violations)} violations, {took:.0f} s",
-            flush=True,
-        )
+        cells = (tally.n_designs, *counts, f"{least:.4f}", len(tally.violations), f"{took:.0f}")
+        row = (f"{cell:>{len(head)}}" for head, cell in zip(heads, cells, strict=True))
+        _print(f"| {name:<20} | " + " | ".join(row) + " |")
+    for name, tally in tallies.items():
+        _print("")
         for text, (count, least) in sorted(tally.least.items()):
-            print(f"  {text:<72} {count:6d}  {least:.4f}")  # noqa: T201
+            _print(f"{name}: {text:<76} {count:6d}  {least:.4f}")
         for text in tally.violations[:5]:
-            print(f"  violation: {text}")  # noqa: T201
-    return int(failed)
+            _print(f"{name}: violation: {text}")
+    return int(any(tally.violations for tally in tallies.values()))
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a table for people
 
 
 if __name__ == "__main__":

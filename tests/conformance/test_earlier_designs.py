@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.simulator import simulator_names
-from archgym.evaluation.task import Task
 from archgym.studies.portfolio import earlier_designs
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 pytestmark = pytest.mark.usefixtures("quick_simulators")
 

@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 
 from archgym.envs import DesignEnv, DesignVectorEnv, environment_ids
 from archgym.evaluation.simulator import simulator_class
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import ToySimulator
 

@@ -5,8 +5,8 @@ import pytest
 
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.measurements.prior import chosen_prior
+from archgym.tasks.task import Task
 
 # The first space of each simulator, and further ones with metrics of their own.
 SPACES = [

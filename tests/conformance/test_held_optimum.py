@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.simulator import simulator_names
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 from archgym.tables import build_table
+from archgym.tasks.task import Task
 from tests.conformance.small import declared
 from tests.conformance.test_round_trips import own_file
 

@@ -9,9 +9,9 @@ import pytest
 import archgym as ag
 from archgym.agent.agent import agent_class, agent_names
 from archgym.errors import MissingExtraError
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 from archgym.tables import build_table
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 # Ray starts a cluster for its agents; the others need seconds.

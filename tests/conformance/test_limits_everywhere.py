@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from archgym.agent.agent import agent_class
 from archgym.envs import DesignEnv, DesignVectorEnv
 from archgym.envs.sb3 import Sb3VecEnv
-from archgym.evaluation.task import Task
 from archgym.proxy import TrainOptions, train
 from archgym.proxy.verified_search import search_on_proxy
 from archgym.report.evidence import read_evidence
@@ -26,6 +25,7 @@ from archgym.studies.study import Study
 from archgym.tables import build_table
 from archgym.tables.exhaustive import Exhaustive
 from archgym.tables.optimum import OptimumSearch
+from archgym.tasks.task import Task
 from tests.proxy.toydata import toy_dataset
 from tests.toys import ToySimulator, toy_task
 

@@ -15,14 +15,14 @@ from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.measurements.file import append_measurements
-from archgym.measurements.spreadsheet import read_spreadsheet
 from archgym.report.decision import ROBUST, decide
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Integer, Parameter, PowerOfTwo
 from archgym.studies.snapshot import StudyLog
+from archgym.studies.spreadsheet import read_spreadsheet
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 # Every space each night, and one of each simulator at any time.
 SPACES = [

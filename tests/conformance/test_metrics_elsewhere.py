@@ -10,8 +10,8 @@ from archgym.errors import ArchGymError, UnknownNameError
 from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.simulators.kit import RowSimulator
+from archgym.tasks.task import Task
 
 
 def elsewhere(name: str) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ import pytest
 from archgym.envs import DesignEnv
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import ToySimulator
 

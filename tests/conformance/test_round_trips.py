@@ -29,10 +29,10 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.task import Task
 from archgym.report.commands import evaluate_command, task_words
 from archgym.simulators.accelerator.workloads import network_csv
-from archgym.simulators.dram.formats.trace import Trace, write_trace
+from archgym.simulators.dram.workloads.trace import Trace, write_trace
+from archgym.tasks.task import Task
 
 SIMULATORS = sorted(simulator_names())
 _N_DRAWS, _N_WIDE = 3, 12
@@ -155,7 +155,7 @@ def tasks_of(simulator: str, spaces: list[str], n: int, folder: Path) -> Iterato
 def read_back(words: list[str]) -> Task:
     """Return the task that words of a command name, as the command line makes it."""
     from archgym.cli.options.task import workload_weights
-    from archgym.evaluation.task_choices import TaskChoices
+    from archgym.tasks.choices import TaskChoices
 
     name, *rest = words
     given: dict[str, list[str]] = {}

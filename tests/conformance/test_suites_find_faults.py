@@ -17,10 +17,10 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator, check_agent, check_simulator, proving_tasks
 
 

@@ -18,9 +18,9 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.task import Task
 from archgym.report.diagnostics import range_ends
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.conformance.test_round_trips import own_file
 
 # Options that make one evaluation short, or that a parameter needs.

@@ -11,7 +11,7 @@ from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
 from archgym.simulators.dram.control.tasks import _KINDS, _simulator
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.families import RamulatorSimulator
 
 SHORT = {"cpu": "instructions=4000,epoch=500", "dram": "requests=2000", "moe": "requests=60"}
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.imitation import guarded, imitate
@@ -35,6 +34,7 @@ from archgym.control.tasks import (
 )
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import Workload
+from archgym.files.policy import Policy
 from archgym.rules.domain import domain, domain_names
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner

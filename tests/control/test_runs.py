@@ -21,10 +21,10 @@ from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
-from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.batch import OUTPUTS
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.workloads.trace import Trace
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.control.runs import MoeRun
 from archgym.simulators.moe.kernel.state import FIRST, LAST

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from archgym.datasets import Split, build_dataset
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study, StudyLog
+from archgym.tasks.task import Task
 from tests.toys import ToyAgent, toy_task
 
 

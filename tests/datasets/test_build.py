@@ -13,13 +13,13 @@ import archgym as ag
 from archgym.datasets import build_dataset, merge_datasets, read_dataset, to_frame
 from archgym.datasets.columns import METADATA_KEY
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.evaluation.task import Task
 from archgym.spaces.design import Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Permutation
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.datasets.making import mixture, search
 from tests.toys import ToySimulator, toy_task
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from archgym.datasets import Split, build_dataset
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.datasets.making import mixture
 from tests.datasets.test_build import OtherSpace
 from tests.toys import toy_task

@@ -11,10 +11,10 @@ from archgym.datasets.stored import open_stored
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Categorical, Integer
 from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import ToySimulator
 

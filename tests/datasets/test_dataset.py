@@ -5,9 +5,9 @@ import pytest
 
 from archgym.datasets import Split, build_dataset, read_dataset
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.evaluation.task import Task
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.datasets.making import mixture, search
 from tests.datasets.test_build import OtherSpace
 from tests.toys import ToySimulator, toy_task

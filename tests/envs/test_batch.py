@@ -10,8 +10,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from archgym.envs import DesignEnv, DesignVectorEnv
 from archgym.errors import InvalidArgumentError, StudyLockedError
-from archgym.evaluation.task import Task
 from archgym.studies.snapshot import read_study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 

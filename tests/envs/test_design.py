@@ -12,11 +12,11 @@ from scipy.stats import chisquare
 from archgym.envs import DesignEnv
 from archgym.envs.formulation import WholeDesign
 from archgym.errors import ArchGymError, BudgetExhausted, InvalidArgumentError, UnknownNameError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.spaces.choices import Choices
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import SPACE, TROUBLED_DEPTH, toy_task
 

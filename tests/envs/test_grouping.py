@@ -8,9 +8,9 @@ import pytest
 from archgym.envs.multi_agent import agents_of
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import Simulator
-from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 

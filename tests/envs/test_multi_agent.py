@@ -17,10 +17,10 @@ from archgym.errors import (
     MissingExtraError,
     UnknownNameError,
 )
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 

@@ -19,18 +19,18 @@ from archgym.errors import (
     StudyInterrupted,
     UnknownNameError,
 )
-from archgym.evaluation.executor import SerialExecutor, ThreadExecutor
 from archgym.evaluation.external import ExternalSimulator, Infeasible, RunningPrograms, run_program
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.runtime.watchdog import Watchdog
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
+from archgym.tasks.executor import SerialExecutor, ThreadExecutor
+from archgym.tasks.task import Task
 from archgym.testing import check_simulator
 from tests.toys import ToyAgent
 

@@ -11,18 +11,18 @@ import pytest
 
 from archgym.envs import DesignEnv
 from archgym.errors import InvalidArgumentError, SimulatorError
-from archgym.evaluation.executor import (
+from archgym.evaluation.external import Infeasible
+from archgym.evaluation.function import FunctionSimulator, OutsideSimulator, simulator
+from archgym.evaluation.metrics import MetricSpec
+from archgym.spaces.design import Design
+from archgym.spaces.parameter import Categorical, PowerOfTwo
+from archgym.tasks.executor import (
     ProcessExecutor,
     SerialExecutor,
     ThreadExecutor,
     executor_for,
 )
-from archgym.evaluation.external import Infeasible
-from archgym.evaluation.function import FunctionSimulator, OutsideSimulator, simulator
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.task import Task
-from archgym.spaces.design import Design
-from archgym.spaces.parameter import Categorical, PowerOfTwo
+from archgym.tasks.task import Task
 from archgym.testing import check_simulator
 
 SPACE = [

@@ -13,11 +13,11 @@ from archgym.control.policies import Network
 from archgym.control.tasks import joined_names
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError
 from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.task import Task
 from archgym.rules.language import check_rule
 from archgym.simulators.accelerator.workloads import network_csv
 from archgym.simulators.kv.formats.trace import read_sessions
 from archgym.spaces.parameter import Integer
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 SPACE = [Integer(name="ways", low=1, high=4)]

@@ -12,8 +12,9 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.objective import Objective, Term, objective_of
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
-from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import TaskChoices, resolve_objective
+from archgym.tasks.choices import TaskChoices
+from archgym.tasks.objective import resolve_objective
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 SPACES = [

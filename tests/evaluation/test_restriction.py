@@ -19,7 +19,6 @@ from archgym.evaluation.function import simulator
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import RestrictedSimulator, hold, split_space, values_in
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import (
     Categorical,
@@ -30,6 +29,7 @@ from archgym.spaces.parameter import (
     PowerOfTwo,
     Real,
 )
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 

@@ -31,7 +31,7 @@ from archgym.evaluation.simulator import (
 )
 from archgym.evaluation.spec import SimulatorSpec
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.testing import check_simulator
 from tests.evaluation.test_function import cache
 from tests.toys import SPACE, ToySimulator

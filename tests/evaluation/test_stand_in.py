@@ -21,9 +21,9 @@ from archgym.evaluation.stand_in import (
     open_stand_in,
     stand_in_kind,
 )
-from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.toys import ToySimulator
 
 

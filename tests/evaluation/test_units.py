@@ -4,7 +4,7 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import unit_factor
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
-from archgym.evaluation.task import Evaluation, Task
+from archgym.tasks.task import Evaluation, Task
 from evidence.validation import Group
 
 ROOT = Path(__file__).resolve().parents[2]

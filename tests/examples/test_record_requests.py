@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
-from archgym.simulators.kv.workloads import read_trace
+from archgym.simulators.kv.workloads.stream import StreamSettings, stream_of
+from archgym.simulators.kv.workloads.traces import read_trace
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "record_requests.py"
 

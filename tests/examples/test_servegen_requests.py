@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.simulators.kv.workloads import read_trace
+from archgym.simulators.kv.workloads.traces import read_trace
 from examples.servegen_requests import generate, main
 
 

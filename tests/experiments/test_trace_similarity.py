@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.workloads.trace import Trace
 
 EXPERIMENTS = str(Path(__file__).resolve().parents[2] / "experiments")
 sys.path.insert(0, EXPERIMENTS)

@@ -27,8 +27,6 @@ import numpy as np
 
 from archgym.datasets import build_dataset
 from archgym.errors import ArchGymError, FileFormatError, StorageError
-from archgym.evaluation.cache import CachedExecutor
-from archgym.evaluation.executor import SerialExecutor
 from archgym.files.lease import Lease, last_writer
 from archgym.files.storage import atomic_folder, write_atomic
 from archgym.rules.log import RuleLog
@@ -37,6 +35,8 @@ from archgym.studies.metadata import BAD_NAME, JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tables import build_table
+from archgym.tasks.cache import CachedExecutor
+from archgym.tasks.executor import SerialExecutor
 from tests.files.disk import Disk
 from tests.toys import SPACE, ToyAgent, toy_task
 
@@ -247,7 +247,7 @@ def check_sweep(folder: Path, marks: Marks) -> None:
 def _cached(folder: Path) -> Any:
     rng = np.random.default_rng(1)
     executor = CachedExecutor(SerialExecutor(), folder / "cache", recheck=1.0)
-    with mock.patch("archgym.evaluation.cache._BUSY_S", 1.0):
+    with mock.patch("archgym.tasks.cache._BUSY_S", 1.0):
         try:
             for _ in range(3):
                 yield executor.evaluate(toy_task(), SPACE.sample(5, rng))

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.evaluation.task import Task
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.mcp.hostile import TASK, calls
 from tests.mcp.test_hostile import outside, prepare
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.evaluation.task import Task
 from archgym.mcp.tools import Toolbox
 from archgym.mcp.workspace import Workspace
 from archgym.report.study_summary import StudySummary
 from archgym.simulators.translation.rules.domain import TLB
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}
 
@@ -373,8 +373,8 @@ def test_rule_can_be_checked_and_its_domain_described(toolbox: Toolbox) -> None:
 def test_inputs_of_tools_hold_parameters() -> None:
     import msgspec
 
-    from archgym.evaluation.task import Task
     from archgym.mcp.workspace import TaskInput
+    from archgym.tasks.task import Task
 
     given = {"simulator": "dram", "workload": "stream", "options": {"requests": "20"}}
     held = {"fixed": {"page_policy": "Closed"}, "values": {"request_buffer_size": "1..4"}}

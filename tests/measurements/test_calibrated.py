@@ -12,15 +12,15 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import BatchResult
-from archgym.evaluation.task import Task
 from archgym.files.storage import file_checksums
 from archgym.measurements.calibrated import CalibratedSimulator
 from archgym.measurements.calibration import Declaration, calibration_of
 from archgym.measurements.file import Measurement, Measurements, append_measurements
-from archgym.measurements.spreadsheet import measured
 from archgym.report.commands import evaluate_command
 from archgym.searching import search
+from archgym.studies.spreadsheet import measured
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator, check_simulator
 
 

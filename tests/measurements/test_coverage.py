@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.evaluation.task import Task
 from archgym.measurements.points import Points, points_of
 from archgym.measurements.prior import ErrorPrior, chosen_prior
 from archgym.measurements.process import ErrorProcess, Residuals, quantile
 from archgym.simulators.soc import SocSimulator
+from archgym.tasks.task import Task
 
 TIMES = Path(__file__).with_name("tile_times.txt")
 TILES = Path(__file__).parents[2] / "examples" / "measured_tiles" / "tiles.py"

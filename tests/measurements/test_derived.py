@@ -10,7 +10,6 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.measurements.calibrated import (
     SIMULATED,
     CalibratedSimulator,
@@ -20,10 +19,11 @@ from archgym.measurements.calibrated import (
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, append_measurements
 from archgym.measurements.points import facts_of, points_of
-from archgym.measurements.spreadsheet import measured
 from archgym.report.decision import decide
 from archgym.spaces.parameter import Integer
+from archgym.studies.spreadsheet import measured
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 SPECS = [
     MetricSpec("power_w", "W", "minimise", 1e-6, "Power."),

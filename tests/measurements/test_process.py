@@ -8,7 +8,6 @@ import pytest
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.measurements.calibration import _errors
 from archgym.measurements.file import Measurement
 from archgym.measurements.points import points_of
@@ -18,6 +17,7 @@ from archgym.simulators.dram import DramSimulator
 from archgym.simulators.moe import MoeSimulator
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 
 SPACE = DesignSpace("line", [Integer(name="x", low=1, high=64)])
 SPECS = (MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),)

@@ -10,18 +10,18 @@ from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.measurements.calibrated import CalibratedSimulator
 from archgym.measurements.file import append_measurements
 from archgym.measurements.points import facts_of, points_of
 from archgym.measurements.prior import bounds, chosen_prior, corrected, shipped_prior
 from archgym.measurements.process import ErrorProcess, Residuals
-from archgym.measurements.spreadsheet import measured
 from archgym.report.decision import decide
 from archgym.searching import search
 from archgym.spaces.parameter import Integer
 from archgym.studies.snapshot import read_study
+from archgym.studies.spreadsheet import measured
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 NAMES = ("time_ms", "score", "energy_pj")
 

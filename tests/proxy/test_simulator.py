@@ -8,10 +8,10 @@ from archgym.agent.agent import agent_class
 from archgym.envs import DesignEnv
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
 from archgym.evaluation.simulator import Workload
-from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator, TrainOptions, train
 from archgym.proxy.verified_search import picked, search_on_proxy
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import check_simulator
 from tests.proxy.toydata import toy_dataset
 from tests.toys import ToyAgent, ToySimulator

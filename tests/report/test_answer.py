@@ -10,7 +10,6 @@ import pytest
 from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term, subject_to
 from archgym.evaluation.simulator import BatchResult, Workload
-from archgym.evaluation.task import Task
 from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.answer import Answer, answer_of, brought_text, percent_text
 from archgym.report.best_design import Chosen, choose
@@ -23,6 +22,7 @@ from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
 from archgym.tables import build_table
+from archgym.tasks.task import Task
 from tests.toys import SPACE, ToySimulator
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.best_design import Chosen, choose, chosen_tables
 from archgym.report.figures import figures
 from archgym.runtime.reductions import collected_reductions, report_loss
 from archgym.simulators.dram.simulator import DramSimulator
+from archgym.tasks.task import Task
 from tests.cli.conftest import Archgym, archgym
 
 __all__ = ["archgym"]

@@ -12,11 +12,9 @@ from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import BatchResult
-from archgym.evaluation.task import Task
 from archgym.measurements import calibration
 from archgym.measurements.file import MEASURED_NAME, Measurements, append_measurements
 from archgym.measurements.prior import chosen_prior
-from archgym.measurements.spreadsheet import measured
 from archgym.report import decision
 from archgym.report.decision import Decision, decide
 from archgym.report.study_summary import StudySummary
@@ -25,7 +23,9 @@ from archgym.spaces.expression import P
 from archgym.spaces.parameter import PowerOfTwo
 from archgym.studies.front import study_front
 from archgym.studies.snapshot import read_study
+from archgym.studies.spreadsheet import measured
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
 
 SIMULATOR = ProvingSimulator("mixed", has_failures=False)

@@ -11,8 +11,8 @@ import pytest
 
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.task import Task
 from archgym.report.explain import Relief, explain, reward_room, shares, tradeoffs
+from archgym.tasks.task import Task
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
 

@@ -11,10 +11,10 @@ import pytest
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class
-from archgym.evaluation.task import Task
 from archgym.report.export import Export, export_design, export_formats
 from archgym.simulators.dram import DramSimulator
 from archgym.tables import build_table
+from archgym.tasks.task import Task
 from tests.toys import SPACE, ToySimulator, toy_task
 
 DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 2}

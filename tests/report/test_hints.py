@@ -4,10 +4,10 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import archgym as ag
-from archgym.evaluation.task import Task
 from archgym.report.diagnostics import prices, range_ends, unreached_limits
 from archgym.report.quantities import grouped_number
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 
 def test_metrics_that_got_worse_are_named_the_largest_change_first(tmp_path: Path) -> None:

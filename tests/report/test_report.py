@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.report import find, read_evidence
 from archgym.report.evidence import Evidence, once, without_draws
 from archgym.report.findings import Findings, write_csv, write_json_file, zero_text
@@ -25,6 +24,7 @@ from archgym.report.verdict import Protocol
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tables import build_table
+from archgym.tasks.task import Task
 from tests.toys import toy_task
 
 

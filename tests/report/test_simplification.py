@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError
-from archgym.evaluation.task import Task
 from archgym.report.simplification import simplify
+from archgym.tasks.task import Task
 from tests.toys import SPACE, ToySimulator
 
 # Latency: 40 ns x (1 + |banks x depth - 24| / 8 + 4 (gain - 0.3)^2) / speed.

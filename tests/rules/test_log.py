@@ -151,7 +151,7 @@ def test_records_of_another_log_are_refused(
         pass
     (tmp_path / "other" / JOURNAL).write_bytes((made[0] / JOURNAL).read_bytes())
 
-    with pytest.raises(FileFormatError, match="belongs to another log"):
+    with pytest.raises(FileFormatError, match="belongs to another folder"):
         RuleLog.open(tmp_path / "other")
 
 

@@ -115,7 +115,7 @@ def test_simulator_of_another_package_is_found(site: Path) -> None:
     done = run(
         site,
         "from archgym.evaluation.simulator import simulator_names\n"
-        "from archgym.evaluation.task import Task\n"
+        "from archgym.tasks.task import Task\n"
         "assert 'proving' in simulator_names()\n"
         "print(Task.make('proving', 'near', space='tiny').id)",
     )

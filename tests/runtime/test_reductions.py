@@ -63,7 +63,7 @@ def test_long_error_in_a_journal_says_how_much_is_cut() -> None:
 
 
 def test_loops_of_a_level_are_not_cut() -> None:
-    from archgym.simulators.accelerator.mapping.mapping import loops_from_text
+    from archgym.simulators.accelerator.machine.mapping import loops_from_text
 
     assert len(loops_from_text("P2 " * 64, {"P": 2})) == 64
     with pytest.raises(InvalidArgumentError, match="at most 64 loops; got 65"):

@@ -13,13 +13,13 @@ from archgym.errors import InvalidDesignError
 from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, default_workload, simulator_class
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design, left_out
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
 from archgym.simulators.cluster.simulator import ClusterSimulator
 from archgym.simulators.cpu.formats.champsim import champsim_config
 from archgym.simulators.cpu.machine import DEFAULTS, machine
 from archgym.simulators.soc.simulator import SocSimulator
+from archgym.tasks.task import Task
 from tests.conformance.test_round_trips import in_place_of_models
 
 
@@ -41,7 +41,6 @@ def test_cpu_has_the_sections_and_sizes_of_champsim() -> None:
     files = files_of("cpu", "champsim", rob=512, l2_prefetcher="ip-stride", llc_sets=4096)
 
     config = json.loads(files["champsim_config.json"])
-    assert list(files) == ["champsim_config.json"]
     assert config["ooo_cpu"][0]["rob_size"] == 512
     assert config["ooo_cpu"][0]["branch_predictor"] == "hashed_perceptron"
     assert config["L2C"]["prefetcher"] == "ip_stride"
@@ -82,11 +81,36 @@ def test_cpu_states_every_parameter_of_the_machine() -> None:
     assert [name for name, differs in unlike.items() if not differs] == []
 
 
-def test_cpu_notes_policies_that_champsim_has_otherwise() -> None:
-    files = files_of("cpu", "champsim", llc_replacement="srrip")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"llc_replacement": "srrip"}, "Set `llc_replacement` to lru"),
+        ({"l2_replacement": "ship"}, "Set `l2_replacement` to lru"),
+    ],
+)
+def test_cpu_names_the_policy_that_champsim_has_otherwise(
+    changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidDesignError, match=message):
+        files_of("cpu", "champsim", **changes)
 
-    assert json.loads(files["champsim_config.json"])["LLC"]["replacement"] == "srrip"
-    assert "- LLC: srrip" in files["NOTES.md"]
+
+@pytest.mark.parametrize(
+    ("options", "changes", "name"),
+    [
+        ({"cores": "2"}, {}, "`cores` must be 1"),
+        ({"fidelity": "dram"}, {}, "`fidelity` must be standard"),
+        ({"space": "dvfs"}, {"clock_ghz": 1.0}, "`clock_ghz` must be 4"),
+    ],
+)
+def test_cpu_names_what_champsim_lacks(
+    options: dict[str, str], changes: dict[str, Any], name: str
+) -> None:
+    task = Task.make("cpu", instructions="2000", **options)
+    design = {**task.space.design_at(task.space.default_indices), **changes}
+
+    with pytest.raises(InvalidDesignError, match=name):
+        export_design(task, task.space.indices_of(design), "champsim")
 
 
 def test_cluster_is_read_back_as_the_same_system() -> None:
@@ -159,9 +183,9 @@ def test_moe_is_a_command_of_vllm() -> None:
     }
     files = files_of("moe", "vllm", "single-server", **design)
 
-    command = files["serve.sh"]
+    command = files["run.sh"]
     for words in (
-        'vllm serve "$MODEL"',
+        '"$tool" serve "$MODEL"',
         "--tensor-parallel-size 4",
         "--data-parallel-size 2",
         "--enable-expert-parallel",
@@ -173,7 +197,7 @@ def test_moe_is_a_command_of_vllm() -> None:
     ):
         assert words in command
     # The list of what a format leaves out is that of all exports.
-    assert "NOTES.md" not in files
+    assert "What differs" not in files["README.md"]
     left = left_out_of("moe", "vllm", "single-server", **design)
     assert left["scheduler"] == "prefill-first"
 
@@ -182,7 +206,7 @@ def test_vllm_has_room_for_requests_that_a_short_workload_leaves_out() -> None:
     whole = drafting_files("vllm", "deepseek-r1")
     short = drafting_files("vllm", "deepseek-r1", requests="2", output_tokens="4")
 
-    assert short["serve.sh"] == whole["serve.sh"]
+    assert short["run.sh"] == whole["run.sh"]
 
 
 def drafting_files(form: str, model: str, **more: str) -> dict[str, str]:
@@ -201,33 +225,33 @@ def drafting_files(form: str, model: str, **more: str) -> dict[str, str]:
 def test_vllm_drafts_with_the_layers_of_the_model() -> None:
     files = drafting_files("vllm", "deepseek-r1")
 
-    words = shlex.split(files["serve.sh"].split("vllm serve", 1)[1])
+    words = shlex.split(files["run.sh"].split('serve "$MODEL"', 1)[1])
     config = json.loads(words[words.index("--speculative-config") + 1])
     # The options of docs.vllm.ai, features/speculative_decoding/mtp.
     assert config == {"method": "mtp", "num_speculative_tokens": 2}
-    assert "probability of 0.8" in files["NOTES.md"]
+    assert "probability of 0.8" in files["README.md"]
 
 
 def test_vllm_needs_a_draft_model_where_the_model_has_no_such_layers() -> None:
     files = drafting_files("vllm", "qwen3-235b-a22b")
 
-    assert "--speculative-config" not in files["serve.sh"]
-    assert '"method": "draft_model"' in files["NOTES.md"]
-    assert '"num_speculative_tokens": 2' in files["NOTES.md"]
+    assert "--speculative-config" not in files["run.sh"]
+    assert '"method": "draft_model"' in files["README.md"]
+    assert '"num_speculative_tokens": 2' in files["README.md"]
 
 
 def test_llama_cpp_says_that_drafts_need_a_model() -> None:
     files = drafting_files("llama.cpp", "qwen3-30b-a3b")
 
-    assert "draft" not in files["serve.sh"]
-    assert "--model-draft FILE --draft-max 2" in files["NOTES.md"]
+    assert "draft" not in files["run.sh"]
+    assert "--model-draft FILE --draft-max 2" in files["README.md"]
 
 
 def test_moe_is_a_command_of_llama_cpp() -> None:
     files = files_of("moe", "llama.cpp", cache_percent=25, expert_bits=4, prefetch="path")
 
-    command = files["serve.sh"]
-    assert 'llama-server --model "$MODEL"' in command
+    command = files["run.sh"]
+    assert '"$tool" --model "$MODEL"' in command
     # Three quarters of the 28 layers of experts stay on the host.
     assert "--n-cpu-moe 21" in command
     assert "--parallel 4" in command
@@ -241,21 +265,21 @@ def test_llama_cpp_keeps_more_experts_on_the_host_where_gguf_is_larger() -> None
 
     # 28 x 64 experts of 27.5 million weights at 4.89 bits are 30.1 GB: 1.08 GB a layer. Of 0.9 x
     # 25.8 GB remain 13.6 GB next to other weights at 8.5 bits: 12 layers instead of 14.
-    assert "--n-cpu-moe 16" in files["serve.sh"]
-    assert "16 layers of experts stay on the host, and 14 in the design" in files["NOTES.md"]
+    assert "--n-cpu-moe 16" in files["run.sh"]
+    assert "16 layers of experts stay on the host, and 14 in the design" in files["README.md"]
 
 
 def test_closed_loop_has_a_slot_for_each_client() -> None:
     files = files_of("moe", "llama.cpp", "closed-loop", clients=8)
 
-    assert "--parallel 8" in files["serve.sh"]
-    assert "clients" not in files.get("NOTES.md", "")
+    assert "--parallel 8" in files["run.sh"]
+    assert "clients =" not in files["README.md"]
 
 
 def test_engine_that_keeps_all_experts_says_so() -> None:
     files = files_of("moe", "vllm", "single-server", cache_percent=50, expert_bits=4)
 
-    assert "vLLM keeps all experts on the GPUs, and the design a part of them" in files["NOTES.md"]
+    assert "vLLM keeps all experts on the GPUs, and the design a part of them" in files["README.md"]
 
 
 def test_vllm_refuses_experts_without_a_format() -> None:
@@ -268,8 +292,8 @@ def test_vllm_refuses_experts_without_a_format() -> None:
 def test_vllm_names_the_checkpoint_of_4_bit_experts() -> None:
     files = files_of("moe", "vllm", "single-server", expert_bits=4)
 
-    assert "MODEL is an AWQ or GPTQ checkpoint of 4-bit experts" in files["serve.sh"]
-    assert "expert_bits" not in files.get("NOTES.md", "")
+    assert "MODEL is an AWQ or GPTQ checkpoint of 4-bit experts" in files["run.sh"]
+    assert "expert_bits" not in files["README.md"]
 
 
 def test_vllm_refuses_offloaded_experts_that_do_not_fit() -> None:
@@ -281,10 +305,10 @@ def test_vllm_refuses_offloaded_experts_that_do_not_fit() -> None:
 def test_vllm_splits_prompts_that_no_step_holds() -> None:
     files = files_of("moe", "vllm", "single-server", chunk_tokens=0, max_tokens=256)
 
-    length = int(files["serve.sh"].split("--max-model-len ")[1].split()[0])
+    length = int(files["run.sh"].split("--max-model-len ")[1].split()[0])
     assert length > 256
-    assert "--max-num-batched-tokens 256 " in files["serve.sh"]
-    assert "--enable-chunked-prefill" in files["serve.sh"]
+    assert "--max-num-batched-tokens 256 " in files["run.sh"]
+    assert "--enable-chunked-prefill" in files["run.sh"]
 
 
 @pytest.mark.parametrize("form", ["vllm", "llama.cpp"])
@@ -305,7 +329,7 @@ def test_moe_is_yaml() -> None:
 def test_vllm_has_a_sequence_for_each_client_of_a_closed_loop() -> None:
     files = files_of("moe", "vllm", "closed-loop", clients=32)
 
-    assert "--max-num-seqs 32" in files["serve.sh"]
+    assert "--max-num-seqs 32" in files["run.sh"]
 
 
 # Options with which a file is short, or its layers are mapped quickly.
@@ -333,10 +357,10 @@ def test_parameters_that_a_file_lacks_are_listed(
 ) -> None:
     # Files do not depend on results.
     monkeypatch.setattr(Simulator, "_simulated", in_place_of_models)
-    monkeypatch.setattr(simulator_class(name), "check", lambda *_: None, raising=False)
-    monkeypatch.setattr(simulator_class(name), "laws", lambda *_: {}, raising=False)
     given: dict[str, Any] = _SHORT.get(name, {}) | options
     simulator = make_simulator(simulator_class(name), space, None, given)
+    monkeypatch.setattr(type(simulator), "check", lambda *_: None, raising=False)
+    monkeypatch.setattr(type(simulator), "laws", lambda *_: {}, raising=False)
     indices, workload = (
         simulator.space.default_indices,
         simulator.workload(default_workload(simulator)),
@@ -350,17 +374,14 @@ def test_parameters_that_a_file_lacks_are_listed(
             assert left == {}, form
             continue
         task = Task.make(name, space=space, **given)
-        files = export_design(task, indices, form).files
-        listed = "\n".join(files.values()).split("The format has no place for")[-1]
+        text = "\n".join(export_design(task, indices, form).files.values())
         for parameter, value in left.items():
-            assert f"- {parameter} = {value}" in listed, form
+            assert f"The format has no place for {parameter} = {value}." in text, form
 
 
-def test_serving_script_lists_what_vllm_lacks_in_a_comment() -> None:
+def test_readme_lists_what_vllm_lacks() -> None:
     task = Task.make("moe", space="closed-loop", requests="2", output_tokens="2")
 
-    lines = export_design(task, task.space.default_indices, "vllm").files["serve.sh"].splitlines()
+    notes = export_design(task, task.space.default_indices, "vllm").notes
 
-    start = lines.index("# The format has no place for these parameters of the design:")
-    assert any(line.startswith("# - scheduler = ") for line in lines[start:])
-    assert all(line.startswith("# - ") for line in lines[start + 1 :])
+    assert any(line.startswith("The format has no place for scheduler = ") for line in notes)

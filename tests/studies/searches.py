@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from archgym.agent.agent import Agent
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import StudyResult
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.toys import ToyAgent, toy_task
 
 TWO: dict[str, float] = {"light": 2.0, "heavy": 1.0}

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
-from archgym.evaluation.executor import ThreadExecutor
 from archgym.evaluation.function import OutsideSimulator
-from archgym.evaluation.task import Task
 from archgym.runtime.reductions import collected_reductions
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Integer
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.executor import ThreadExecutor
+from archgym.tasks.task import Task
 from tests.toys import ToyAgent, UnreplayableAgent, toy_task
 
 ROOT = Path(__file__).parents[2]

@@ -18,12 +18,12 @@ from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.evaluation.task import Task
 from archgym.report.decision import decide
 from archgym.searching import search
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study
+from archgym.tasks.task import Task
 
 SPACE = [Integer(name="ways", low=1, high=64)]
 SCRIPT = """

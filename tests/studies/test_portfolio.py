@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.studies.portfolio import chosen_designs, earlier_designs, portfolio, shipped_designs
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.toys import toy_task
 
 REWARDS = np.array([[1.0, 0.0, 0.6, 0.9], [0.0, 1.0, 0.6, 0.0]])

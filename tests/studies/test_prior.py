@@ -12,13 +12,13 @@ from archgym.errors import (
     InvalidDesignError,
     StudyExistsError,
 )
-from archgym.evaluation.executor import ThreadExecutor
 from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.task import Task
 from archgym.runtime.reductions import collected_reductions
 from archgym.spaces.parameter import Integer, Ordinal
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.executor import ThreadExecutor
+from archgym.tasks.task import Task
 from tests.toys import toy_task
 
 BEST = {"mode": "fast", "banks": 8, "depth": 3, "gain": 0.3, "boost": 3}

@@ -14,10 +14,10 @@ import pytest
 from archgym.errors import (
     StudyInterrupted,
 )
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 from archgym.studies.snapshot import StudyResult, read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.studies.searches import ListAgent, journal, search
 from tests.toys import ToyAgent, toy_task
 

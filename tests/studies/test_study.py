@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from archgym.agent.agent import Policy
 from archgym.errors import (
     BudgetExhausted,
     InvalidArgumentError,
@@ -20,14 +19,15 @@ from archgym.errors import (
     StudyLockedError,
     UnknownNameError,
 )
-from archgym.evaluation.executor import ProcessExecutor, SerialExecutor, ThreadExecutor
 from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
+from archgym.files.policy import Policy
 from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.executor import ProcessExecutor, SerialExecutor, ThreadExecutor
+from archgym.tasks.task import Task
 from tests.studies.searches import TWO, ListAgent, journal, resume, search
 from tests.toys import SPACE, CountingAgent, ToyAgent, UnreplayableAgent, toy_task
 

@@ -8,12 +8,12 @@ from typing import ClassVar, final
 import numpy as np
 
 from archgym.agent.agent import Agent
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.toys import toy_task
 
 THREADS, CALLS = 8, 20

@@ -15,12 +15,12 @@ import pytest
 pytest.importorskip("ray")
 
 from archgym.errors import ArchGymError, StorageError
-from archgym.evaluation.cluster import Origin
 from archgym.sweep.crews import RayCrew
 from archgym.sweep.driver import SweepState, run_sweep
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.status import read_status
+from archgym.tasks.ray_pool import Origin
 from tests.cli.conftest import write_plugin
 from tests.sweep.conftest import AGENTS, SmallDisk, WritePlan, journals, run_here
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from archgym.evaluation import cluster as node
-from archgym.evaluation.cluster import Origin
 from archgym.sweep.crews import origin_of, work
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.status import read_status
+from archgym.tasks import ray_pool as node
+from archgym.tasks.ray_pool import Origin
 from tests.sweep.conftest import WritePlan
 
 

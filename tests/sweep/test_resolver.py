@@ -6,9 +6,10 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.simulator import Simulator
-from archgym.evaluation.task_choices import TaskChoices, resolve_simulator
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan
+from archgym.tasks.choices import TaskChoices
+from archgym.tasks.pipeline import resolve_simulator
 from tests.sweep.conftest import WritePlan
 
 
@@ -42,7 +43,7 @@ def test_tasks_with_one_simulator_and_workload_share_them(
         made.append(choices)
         return resolve_simulator(choices)
 
-    monkeypatch.setattr("archgym.evaluation.task.resolve_simulator", resolve)
+    monkeypatch.setattr("archgym.tasks.pipeline.resolve_simulator", resolve)
     entry = "  t{0}: {{simulator: plugin, workload: light, subject_to: power_mw <= {0}}}\n"
     more = "".join(entry.format(100 + n) for n in range(30))
 

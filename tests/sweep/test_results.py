@@ -8,7 +8,6 @@ import pytest
 
 from archgym.analysis.statistics import interquartile_mean
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
 from archgym.sweep import results
@@ -17,6 +16,7 @@ from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.results import RunSummary, log_spaced, read_report, within_reward
 from archgym.sweep.study_run import Curve, Curves
+from archgym.tasks.task import Task
 from tests.sweep.conftest import WritePlan
 from tests.toys import ToyAgent, toy_task
 

@@ -13,10 +13,10 @@ from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.limits import LIMITED_REWARD, Limit
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
-from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
 from archgym.tables import build_table, prove
 from archgym.tables.proof import reward_bounds
+from archgym.tasks.task import Task
 from tests.toys import ToySimulator, toy_task
 
 FC = {"layer": "resnet-18/fc", "architecture": "ws-systolic-16"}

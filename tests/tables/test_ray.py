@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, SimulatorError
-from archgym.evaluation.cluster import Loss, Origin
-from archgym.evaluation.task import Task
 from archgym.tables import TableSimulator, build_table, partial_folder
 from archgym.tables import cluster as tables_cluster
+from archgym.tasks.ray_pool import Loss, Origin
+from archgym.tasks.task import Task
 from tests.toys import toy_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ def test_first_design_that_breaks_is_named(tmp_path: Path, here: None) -> None:
 def test_node_that_does_not_see_the_folder_ends_the_build(
     tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archgym.evaluation.cluster._APPEARS_S", 0.0)
+    monkeypatch.setattr("archgym.tasks.ray_pool._APPEARS_S", 0.0)
     origin = Origin.of
     monkeypatch.setattr(
         Origin, "of", lambda *place: replace(origin(*place), folder=Path("/nowhere"))

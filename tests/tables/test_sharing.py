@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, StudyInterrupted
-from archgym.evaluation.task import Task
 from archgym.tables import build_table, partial_folder
 from archgym.tables.parts import Build, PartClaims
+from archgym.tasks.task import Task
 from tests.toys import toy_task
 
 

@@ -25,11 +25,10 @@ from archgym.errors import (
     StudyInterrupted,
 )
 from archgym.evaluation.simulator import BatchResult, Workload
-from archgym.evaluation.task import Task
 from archgym.measurements.file import append_measurements
-from archgym.measurements.spreadsheet import measured
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
+from archgym.studies.spreadsheet import measured
 from archgym.tables import (
     TablePlan,
     TableSimulator,
@@ -39,6 +38,7 @@ from archgym.tables import (
 )
 from archgym.tables.simulation import Pace
 from archgym.tables.writing import parameter_array
+from archgym.tasks.task import Task
 from archgym.testing import check_simulator
 from tests.tables.making import N_DESIGNS, with_metadata
 from tests.toys import SPACE, ToySimulator, toy_task

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError
-from archgym.simulators.dram.formats.trace import read_trace, write_trace
+from archgym.simulators.dram.workloads.trace import read_trace, write_trace
 from archgym.traces import MemoryTrace, read_memory_trace, read_trace_info, write_memory_trace
 
 N_INPUTS = int(os.environ.get("ARCHGYM_FUZZ", "1000"))

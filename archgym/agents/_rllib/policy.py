@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from archgym.agent.agent import Policy
 from archgym.agents._policy_layout import fitting_weights
 from archgym.agents._rllib.network import TeamNetwork, drawn
 from archgym.agents._rllib.team import Team
-from archgym.evaluation.task import Task
+from archgym.files.policy import Policy
 from archgym.spaces.choices import Choices
+from archgym.tasks.task import Task
 
 ACTOR = "actor."
 """Start of the names of weights that choose."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from archgym.envs.formulation import Observation
 from archgym.envs.multi_agent import ParallelDesignEnv
-from archgym.evaluation.task import Task
 from archgym.spaces.choices import Choices
+from archgym.tasks.task import Task
 
 
 @final

@@ -14,9 +14,9 @@ import numpy as np
 from archgym.agents._rllib.policy import network_settings
 from archgym.agents._rllib.team import Team
 from archgym.errors import MissingExtraError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 from archgym.spaces.choices import Choices
+from archgym.tasks.task import Task
 
 try:
     # Asked for where Ray reports home unless told otherwise.

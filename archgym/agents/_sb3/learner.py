@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent, Policy, checked_hyperparameters, make_agent
+from archgym.agent.agent import Agent, checked_hyperparameters, make_agent
 from archgym.agents._policy_layout import require_layout
 from archgym.agents._random_state import RandomState
 from archgym.checks import check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
+from archgym.files.policy import Policy
 from archgym.spaces.space import DesignSpace
+from archgym.tasks.task import Task
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -141,7 +142,7 @@ def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
 
 
 def even_parts(n_steps: int, n_parts: int) -> int:
-    """Return the steps of one part if `n_steps` are divided into at most so many equal parts.
+    """Return the steps of one part if `n_steps` are divided into at most `n_parts`.
 
     A part has at least two, since advantages are seen against each other.
     """

@@ -9,13 +9,13 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from archgym.agent.agent import Policy
 from archgym.agents._policy_layout import fitting_weights
 from archgym.envs.formulation import Observation
 from archgym.envs.sb3 import Sb3VecEnv
-from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
+from archgym.files.policy import Policy
 from archgym.spaces.choices import Choices
+from archgym.tasks.task import Evaluation, Task
 
 NO_END = 2**40
 """Steps after which learning would end: more than any study has, and a power of two, so that shares

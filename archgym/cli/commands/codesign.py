@@ -23,8 +23,8 @@ from archgym.files.storage import file_stem, make_folder
 
 if TYPE_CHECKING:
     from archgym.codesign import Outcome
-    from archgym.evaluation.task import Task
     from archgym.tables.proof import Proof
+    from archgym.tasks.task import Task
 
 
 def codesign(

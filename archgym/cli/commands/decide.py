@@ -15,10 +15,10 @@ from archgym.errors import InvalidArgumentError, UnknownNameError, error_text
 from archgym.files.remote import command_line
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
     from archgym.report.decision import Candidate, Decision
     from archgym.spaces.design import Design
     from archgym.tables.proof import Proof
+    from archgym.tasks.task import Task
 
 
 _MOST_ROWS, _MOST_ON_FRONT = 8, 20
@@ -165,11 +165,11 @@ def prove(
     """
     from archgym.cli.console.progress import StageBar
     from archgym.errors import InvalidArgumentError
-    from archgym.evaluation.task import Task
     from archgym.report.design_explanation import check_registered
     from archgym.studies.snapshot import read_study
     from archgym.tables import TableSimulator
     from archgym.tables.proof import prove as proof_of
+    from archgym.tasks.task import Task
 
     log = read_study(study)
     recipe = dict(log.header.task)
@@ -306,8 +306,8 @@ def measure(
     from archgym.evaluation.restriction import bare
     from archgym.measurements.calibration import calibration_of
     from archgym.measurements.file import append_measurements, contradictions
-    from archgym.measurements.spreadsheet import read_spreadsheet
     from archgym.report.quantities import counted
+    from archgym.studies.spreadsheet import read_spreadsheet
 
     task, designs, default = _subject(subject, options)
     imported = read_spreadsheet(table, task, designs)
@@ -365,8 +365,8 @@ def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Desig
     import numpy as np
 
     from archgym.cli.console.progress import announce_compilation
-    from archgym.evaluation.task import Task
     from archgym.studies.snapshot import read_study
+    from archgym.tasks.task import Task
 
     log = read_study(subject)
     announce_compilation()

@@ -21,8 +21,8 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.remote import local_copy
 
 if TYPE_CHECKING:
-    from archgym.evaluation.task import Evaluation, Task
     from archgym.spaces.design import Design
+    from archgym.tasks.task import Evaluation, Task
 
 _INFEASIBLE_CODE = 3
 

@@ -1,9 +1,9 @@
 """`archgym search` and `archgym resume`: an agent's study, journaled in a folder."""
 
 import math
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,10 +33,11 @@ from archgym.files.remote import command_line
 from archgym.files.storage import SAME_COMMAND
 
 if TYPE_CHECKING:
-    from archgym.evaluation.executor import Executor
-    from archgym.evaluation.task import Task
+    from archgym.studies.settings import StudySettings
     from archgym.studies.snapshot import StudyResult
     from archgym.studies.study import Study
+    from archgym.tasks.executor import Executor
+    from archgym.tasks.task import Task
 
 _INFEASIBLE_CODE = 3
 _MOST_ENDS = 3  # chosen: more lines hide the other findings.
@@ -101,25 +102,27 @@ def search(
     chosen = hyperparameters(agent, hyper or ())
     choices = task_choices(simulator, options, hold)
     task, minutes = timely(stop.minutes, lambda: make_task(choices))
-    settings: dict[str, Any] = {
-        "seed": seed,
-        "budget": budget,
-        "max_asks": max_asks,
-        "hyperparameters": chosen,
-        "patience": stop.patience,
-        "stop_at": stop.stop_at,
-        **prior.settings(task.space),
-    }
     from archgym.report.quantities import counted
     from archgym.searching import suited_settings
     from archgym.studies.portfolio import shipped_designs
+    from archgym.studies.settings import StudySettings
 
-    is_auto = [str(each) for each in settings["warm_start"]] == ["auto"]
+    settings = StudySettings(
+        seed=seed,
+        budget=budget,
+        max_asks=max_asks,
+        hyperparameters=chosen,
+        start=prior.start_designs(task.space),
+        warm_start=tuple(prior.warm_start or ()),
+        patience=stop.patience,
+        stop_at=stop.stop_at,
+    )
+    is_auto = [str(each) for each in settings.warm_start] == ["auto"]
     if is_auto and not json:
         say("Looking for earlier designs in runs/; what is simulated for it is not in the budget.")
     settings = suited_settings(task, agent, settings, how.workers, not prior.no_prior)
     if is_auto and not json:
-        start = settings["start"]
+        start = settings.start
         shipped = shipped_designs(task.simulator.name, task.space)
         n = sum(design in shipped for design in start)
         with_ = f"with {counted(n, 'design')} that ship" if n else "without earlier designs"
@@ -132,7 +135,7 @@ def search(
         results = []
         for number in range(seed, seed + seeds):
             place = out / f"seed-{number}" if out is not None and seeds > 1 else out
-            study = _create(place, task, agent, {**settings, "seed": number})
+            study = _create(place, task, agent, replace(settings, seed=number))
             results.append(_result(study, executor, None, minutes, how, json))
         _report_best(results, task, executor, json)
 
@@ -212,8 +215,8 @@ def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
 
 def _task(folder: Path, stand_in: Path | None, measured: Path | None) -> "Task":
     """Return a study's task, answered by a stand-in or by the simulator with its measurements."""
-    from archgym.evaluation.task import Task
     from archgym.studies.metadata import read_header
+    from archgym.tasks.task import Task
 
     recipe = dict(read_header(folder).task)
     recipe.pop("stand_in", None)
@@ -227,17 +230,17 @@ def _task(folder: Path, stand_in: Path | None, measured: Path | None) -> "Task":
     return Task.from_json(recipe, stand_in=stand_in)
 
 
-def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, Any]) -> "Study":
+def _create(out: Path | None, task: "Task", agent: str, settings: "StudySettings") -> "Study":
     from archgym.searching import run_folders
     from archgym.studies.study import Study
 
     if out is not None:
-        return Study.create(out, task, agent, **settings)
-    for folder in run_folders(task, agent, settings["seed"], "--out"):
+        return Study.begin(out, task, agent, settings)
+    for folder in run_folders(task, agent, settings.seed, "--out"):
         if folder.exists():
             continue
         try:
-            return Study.create(folder, task, agent, **settings)
+            return Study.begin(folder, task, agent, settings)
         except StudyLockedError:
             # Another process has just created this folder.
             continue
@@ -332,9 +335,9 @@ def _resume_command(folder: Path, budget: int | None, how: WorkerOptions) -> str
 
 
 def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: bool) -> None:
-    from archgym.agent.agent import Policy
     from archgym.cli.views.study import best_text, counts_text
     from archgym.evaluation.function import is_of_function
+    from archgym.files.policy import Policy
     from archgym.report.diagnostics import prices, range_ends, unreached_limits
     from archgym.report.quantities import counted
     from archgym.report.study_summary import StudySummary

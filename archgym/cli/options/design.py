@@ -16,7 +16,7 @@ from archgym.files.remote import local_copy
 if TYPE_CHECKING:
     import numpy as np
 
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
 DEFAULT_DESIGN = "default"
 DesignArgument = Annotated[

@@ -12,9 +12,9 @@ from archgym.cli.options.values import complete_agent, is_inline, read_designs
 from archgym.files.remote import local_copy
 
 if TYPE_CHECKING:
-    from archgym.evaluation.executor import Executor
-    from archgym.evaluation.task import Task
     from archgym.spaces.space import DesignSpace
+    from archgym.tasks.executor import Executor
+    from archgym.tasks.task import Task
 
 MAX_SEED = 2**63 - 1
 
@@ -162,16 +162,13 @@ class PriorOptions:
         ),
     ] = False
 
-    def settings(self, space: "DesignSpace") -> dict[str, Any]:
-        """Return arguments of `Study.create`.
+    def start_designs(self, space: "DesignSpace") -> tuple[Any, ...]:
+        """Return designs and names of studies to begin with.
 
         Raises:
           FileFormatError: A design is not a JSON object.
         """
-        return {
-            "start": tuple(design for text in self.start or () for design in _start(text, space)),
-            "warm_start": tuple(self.warm_start or ()),
-        }
+        return tuple(design for text in self.start or () for design in _start(text, space))
 
 
 def _start(text: str, space: "DesignSpace") -> Sequence[str | Mapping[str, Any]]:

@@ -13,8 +13,8 @@ from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from archgym.evaluation.simulator import Simulator
-    from archgym.evaluation.task import Task
-    from archgym.evaluation.task_choices import TaskChoices
+    from archgym.tasks.choices import TaskChoices
+    from archgym.tasks.task import Task
 
 SimulatorArgument = Annotated[
     str,
@@ -230,7 +230,7 @@ def task_choices(
     Raises:
       InvalidArgumentError: A choice has another form, or the task names another version.
     """
-    from archgym.evaluation.task_choices import TaskChoices
+    from archgym.tasks.choices import TaskChoices
 
     return TaskChoices(
         simulator=name,
@@ -262,7 +262,7 @@ def make_task(choices: "TaskChoices") -> "Task":
       InvalidArgumentError: An option has another form.
     """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.evaluation.task import Task
+    from archgym.tasks.task import Task
 
     announce_compilation()
     with prompt_stops():
@@ -276,7 +276,7 @@ def make_simulator(choices: "TaskChoices") -> "Simulator":
       UnknownNameError: A name does not exist.
       InvalidArgumentError: The stand-in belongs to another simulator, space, fidelity or options.
     """
-    from archgym.evaluation.task_choices import resolve_simulator
+    from archgym.tasks.pipeline import resolve_simulator
 
     return resolve_simulator(choices)[0]
 

@@ -15,9 +15,9 @@ from archgym.report.quantities import change_text
 
 if TYPE_CHECKING:
     from archgym.evaluation.capabilities import Bottleneck
-    from archgym.evaluation.task import Task
     from archgym.report.design_explanation import DesignExplanation
     from archgym.report.explain import Change, Explanation, Point
+    from archgym.tasks.task import Task
 
 # chosen: more rows hide the important ones.
 _SHOWN_PARAMETERS = 12

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.simulator import Workload
-    from archgym.simulators.accelerator.kernel.architecture import Architecture
-    from archgym.simulators.accelerator.kernel.problem import Problem
-    from archgym.simulators.accelerator.mapping.mapping import Mapping
+    from archgym.simulators.accelerator.machine.architecture import Architecture
+    from archgym.simulators.accelerator.machine.mapping import Mapping
+    from archgym.simulators.accelerator.problem import Problem
     from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 
 commands = typer.Typer()

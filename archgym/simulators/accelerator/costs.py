@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import ManyEvaluations, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
+from archgym.simulators.accelerator.machine.architecture import Architecture
 from archgym.simulators.accelerator.mapping.bounds import touched_words
 from archgym.simulators.accelerator.mapping.mapper import Search, find_mapping
+from archgym.simulators.accelerator.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.workloads import Network
 
 ARITHMETIC: Final = "arithmetic"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.accelerator.kernel.energy import CLOCK_MHZ
+from archgym.simulators.accelerator.machine.energy import CLOCK_MHZ
 
 METRICS: Final = (
     MetricSpec("energy_uj", "uJ", "minimise", 1e-3, "Energy of one inference, DRAM included."),

@@ -12,6 +12,15 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_nam
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_GRID,
+    NODES,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    economic_metrics,
+)
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
 from archgym.simulators.accelerator.formats.export import (
     ARCHITECTURE,
@@ -23,10 +32,12 @@ from archgym.simulators.accelerator.formats.export import (
     timeloop_files,
 )
 from archgym.simulators.accelerator.formats.files import ARCHITECTURES
-from archgym.simulators.accelerator.kernel.architecture import Architecture
-from archgym.simulators.accelerator.kernel.energy import node_shares
+from archgym.simulators.accelerator.formats.scale_sim import (
+    SCALE_SIM,
+    SCALE_SIM_DOC,
+    scale_sim_files,
+)
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
 from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
 from archgym.simulators.accelerator.kernel.systolic import OBJECTIVES as SYSTOLIC_OBJECTIVES
@@ -43,10 +54,12 @@ from archgym.simulators.accelerator.kernel.tiles import (
 from archgym.simulators.accelerator.kernel.tiles import DEFAULT_OBJECTIVE as BUFFERED_OBJECTIVE
 from archgym.simulators.accelerator.kernel.tiles import METRICS as BUFFERED_METRICS
 from archgym.simulators.accelerator.kernel.tiles import OBJECTIVES as BUFFERED_OBJECTIVES
+from archgym.simulators.accelerator.machine.architecture import Architecture
+from archgym.simulators.accelerator.machine.energy import node_shares
+from archgym.simulators.accelerator.machine.mapping import Mapping as LayerMapping
+from archgym.simulators.accelerator.machine.mapping import mapping_from_arrays
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping.mapper import Search, cached_cost, find_mapping
-from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
-from archgym.simulators.accelerator.mapping.mapping import mapping_from_arrays
 from archgym.simulators.accelerator.mapping.space import (
     MappingSpace,
     gamma_area_mm2,
@@ -58,6 +71,7 @@ from archgym.simulators.accelerator.metrics import (
     metric_values,
     objectives,
 )
+from archgym.simulators.accelerator.problem import OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.space import (
     DEFAULT_LAYER,
     FIXED_ORDERS,
@@ -65,22 +79,14 @@ from archgym.simulators.accelerator.space import (
     HARDWARE_SPACES,
     MAPPING_SPACES,
     PUBLISHED,
-    hardware,
     hardware_at,
     hardware_space,
+    machine_of,
     mappings_of_layer,
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_GRID,
-    NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    economic_metrics,
-)
+from archgym.simulators.kit.exports import stated
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
 # README has the loss of the other one.
@@ -261,7 +267,7 @@ class AcceleratorSimulator(RowSimulator):
             model_reasons=(),
             costs={},
             relief={},
-            exports={},
+            exports={SCALE_SIM: SCALE_SIM_DOC} if is_plain else {},
             groups={},
         )
 
@@ -420,6 +426,9 @@ class AcceleratorSimulator(RowSimulator):
         Raises:
           InvalidDesignError: A layer has no mapping, or Timeloop cannot express the accelerator.
         """
+        if form == SCALE_SIM:
+            design = self.space.design_at(indices)
+            return scale_sim_files(design, workload.content, stated(self, indices, workload))
         is_timeloop = form == TIMELOOP
         built, layers = self.mapped(indices, workload, maps_layers=is_timeloop)
         if not is_timeloop:
@@ -507,7 +516,7 @@ class AcceleratorSimulator(RowSimulator):
 
     def _hardware(self, indices: np.ndarray) -> Architecture | None:
         """Return the accelerator of a design at 45 nm; None if CACTI rejects its buffer."""
-        return hardware(self.space.name, dict(self.space.design_at(indices)))
+        return machine_of(self.space.name, dict(self.space.design_at(indices)))
 
     def _energy_pj(self, energy: Any, dram: Any) -> Any:
         """Return energy at the node; all of it but DRAM's scales alike."""

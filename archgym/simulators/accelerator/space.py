@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.formats.files import load_architecture
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
-from archgym.simulators.accelerator.kernel.energy import (
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.machine.energy import (
     ADDRESS_GENERATORS,
     DRAM_PJ_PER_BIT,
     Cost,
@@ -125,7 +125,7 @@ def hardware_space(
     return space.with_defaults(design)
 
 
-def hardware(space: str, values: Mapping[str, Any]) -> Architecture | None:
+def machine_of(space: str, values: Mapping[str, Any]) -> Architecture | None:
     """Return the accelerator of a design at 45 nm; None if CACTI rejects its global buffer.
 
     Args:
@@ -175,7 +175,7 @@ def mappings_of_layer(space: str, layer: str, architecture: str = "") -> Mapping
 
 
 def _area_mm2(space: str, node: str, values: Mapping[str, Any]) -> float:
-    built = hardware(space, values)
+    built = machine_of(space, values)
     return math.inf if built is None else hardware_at(built, node).area_um2 / 1e6
 
 

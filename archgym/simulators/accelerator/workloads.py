@@ -13,7 +13,7 @@ from typing import Any, Final, final
 from archgym.checks import whole
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import read_text
-from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
+from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.spaces.display import cell
 
 NETWORKS: Final = (

@@ -11,8 +11,8 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.tiles import Array, Tiles, tiles_of
+from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.dram.ramulator.kernel.run import (
     Configuration,
     Outcome,

@@ -20,13 +20,9 @@ from archgym.simulators.accelerator_plus_dram.memory import (
     least_ps,
     run_layer,
 )
+from archgym.simulators.dram.families import RamulatorSimulator, requests_of, require_ticks
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, peak_bytes_per_ps
-from archgym.simulators.dram.ramulator.simulator import (
-    RamulatorSimulator,
-    requests_of,
-    require_ticks,
-)
 from archgym.spaces.expression import P
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from archgym.simulators.cluster.machine import Built
+from archgym.simulators.cluster.machine.design import Built
 
 _ENDLESS: Final = 1e8
 _COSTS: Final = {
@@ -16,7 +16,7 @@ _COSTS: Final = {
 
 
 def costs_of(n_dimensions: int) -> Mapping[str, str]:
-    """Return what can be taken away, by name, for a network of so many dimensions."""
+    """Return what can be taken away, by name, for a network with this number of dimensions."""
     dimensions = {
         f"bandwidth-{d}": f"endless bandwidth in dimension {d}" for d in range(n_dimensions)
     }

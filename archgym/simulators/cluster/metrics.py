@@ -10,9 +10,10 @@ import numpy.typing as npt
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.cluster.machine import Built, Result
+from archgym.physics.economics import SERVER_SHARE
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.runs import Result
 from archgym.simulators.cluster.workloads import Model
-from archgym.simulators.kit.economics import SERVER_SHARE
 from archgym.spaces.expression import P
 
 _BANDWIDTH: Final = "Links x bandwidth of an NPU, all dimensions."

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final, final
@@ -19,16 +18,23 @@ from archgym.errors import (
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
+from archgym.physics.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS, Cluster
-from archgym.simulators.cluster.machine import (
+from archgym.simulators.cluster.machine.clusters import CLUSTERS, Cluster
+from archgym.simulators.cluster.machine.design import (
     MODEL_REASONS,
     Built,
     Infeasible,
-    Result,
     build,
-    run,
-    run_short,
     spread_of,
 )
 from archgym.simulators.cluster.metrics import (
@@ -40,6 +46,7 @@ from archgym.simulators.cluster.metrics import (
     measure,
     network_kw,
 )
+from archgym.simulators.cluster.runs import Result, run, run_short
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,
@@ -47,20 +54,10 @@ from archgym.simulators.cluster.space import (
     default_cluster,
     design_space,
     fitting_default,
-    values_of,
+    machine_of,
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
-    DEFAULT_DOLLARS_PER_KWH,
-    DEFAULT_GRID,
-    DEFAULT_PUE,
-    ElectricityOption,
-    GridOption,
-    PueOption,
-    YearsOption,
-    ownership_metrics,
-)
 from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
@@ -74,6 +71,7 @@ _NETWORKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "standard": {"shared": True},
     "short": {"shared": True},
     "every-link": {"shared": True, "backend": "aware"},
+    "store-and-forward": {"backend": "aware"},
     "congestion-free": {},
 }
 """Links of each fidelity, in the words of `System`."""
@@ -90,9 +88,9 @@ class ClusterSimulator(RowSimulator):
 
     A design is a network, how collectives use it, and how a model is spread and scheduled.
     Messages queue for the links that they share. One NPU and its links stand for those of its
-    pipeline stage. The fidelity `every-link` simulates all NPUs and links. Without congestion, as
-    in ASTRA-sim, messages share no link; a design whose links then carry more than their bandwidth
-    is infeasible.
+    pipeline stage. The fidelity `every-link` simulates all NPUs and links; `store-and-forward` is
+    ASTRA-sim's network with congestion, and `congestion-free` the one without it. There messages
+    share no link; a design whose links then carry more than their bandwidth is infeasible.
     """
 
     spec = SimulatorSpec(
@@ -104,12 +102,13 @@ class ClusterSimulator(RowSimulator):
         # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
         evaluation_s=0.02,
         space_names=SPACE_NAMES,
-        fidelity_names=("standard", "short", "every-link", "congestion-free"),
+        fidelity_names=tuple(_NETWORKS),
         faster_fidelity="short",
         # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though
         # it is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other
-        # spaces, and those that simulate every NPU, state 0. `short` adds 12 %. chosen: four times
-        # the worst error of an iteration's time, 3.2 % over 292 random designs of four models.
+        # spaces state the worst of 320 against `every-link`, which is that of those that simulate
+        # every NPU. `short` adds 12 %. chosen: four times the worst error of an iteration's time,
+        # 3.2 % over 292 random designs of four models.
         accuracy_percent={"standard": 20.0, "short": 32.0},
         table_space="table",
         model_reasons=MODEL_REASONS,
@@ -193,8 +192,9 @@ class ClusterSimulator(RowSimulator):
           system: As its `Option` says; so do the others.
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`. `every-link`
-            simulates each link of all NPUs. `congestion-free` leaves out that messages share
-            links and reductions memory, as ASTRA-sim does by default.
+            simulates each link of all NPUs. `store-and-forward` does so as ASTRA-sim: a switch
+            sends a message on when all of it has come. `congestion-free` leaves out that messages
+            share links and reductions memory, as ASTRA-sim does by default.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -222,13 +222,14 @@ class ClusterSimulator(RowSimulator):
         self._efficiency = efficiency or (1.0 if space == "cosmic-2025" else _EFFICIENCY)
         rates = {"peak_tflops": peak_tflops, "memory_gb_per_s": memory_gb_per_s}
         self._rates: dict[str, Any] = {name: rate for name, rate in rates.items() if rate}
-        is_exact = simulated or space not in ("cosmic-2025", "archgym-astrasim")
-        exact = {"standard": 0.0, "short": 12.0}
+        error = 0.0 if simulated else 15.0
+        if space in ("cosmic-2025", "archgym-astrasim") and not simulated:
+            error = self.spec.accuracy_percent["standard"]
         self.spec = self.spec.completed(
             space=designs,
             metrics=(*METRICS, *((*further, *owned) if owned else ())),
             costs=costs_of(_n_dimensions(designs, self.cluster)),
-            accuracy_percent=exact if is_exact else self.spec.accuracy_percent,
+            accuracy_percent={"standard": error, "short": error + 12.0, "every-link": 0.0},
         )
 
     def workload_names(self) -> tuple[str, ...]:
@@ -294,7 +295,7 @@ class ClusterSimulator(RowSimulator):
 
     def values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a design says, in the words of `machine.build`."""
-        values = values_of(self.space.name, design, self.cluster, self._npus)
+        values = machine_of(self.space.name, design, self.cluster, self._npus)
         if self._rates:
             values["npu"] = replace(values.get("npu", self.cluster.npu), **self._rates)
         if "quirks" in self.options:
@@ -375,23 +376,6 @@ class ClusterSimulator(RowSimulator):
             found[found[:, column] < 0, column] = self.space.parameters[column].size - 1
         return found
 
-    def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuse results whose times and shares contradict each other.
-
-        Raises:
-          SimulatorError: Says which invariant, and by how much.
-        """
-        from archgym.evaluation.simulator import require_kept
-
-        require = partial(require_kept, "training cluster", rounding=1e-6)
-        column = {spec.name: values[:, place] for place, spec in enumerate(METRICS)}
-        time = column["time_ms"]
-        for name in ("compute_ms", "bubble_ms"):
-            require(f"{name} is at most time_ms", column[name], np.minimum(column[name], time))
-        uses = (spec.name for spec in METRICS if spec.name.startswith("use_"))
-        for name in ("mfu_percent", "bubble_percent", *uses):
-            require(f"{name} is at most 100", column[name], np.minimum(column[name], 100.0))
-
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Lawful`."""
         time = column["time_ms"]
@@ -400,6 +384,7 @@ class ClusterSimulator(RowSimulator):
             "time is that of bytes on links": (time, time * np.max(uses, axis=0) / 100.0),
             "time is operations over peak": (time, time * column["mfu_percent"] / 100.0),
             "time is the computing of an NPU": (time, column["compute_ms"]),
+            "time is the waiting of NPUs": (time, column["bubble_ms"]),
         }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
@@ -410,6 +395,13 @@ class ClusterSimulator(RowSimulator):
         """
         from archgym.simulators.cluster.formats.astra_sim import astra_sim_files
 
+        for name in ("straggler", "quirks"):
+            if name in self.options:
+                raise InvalidDesignError(f"ASTRA-sim has no `{name}`. Leave the option out.")
+        if self.fidelity == "short":
+            raise InvalidDesignError(
+                "ASTRA-sim runs whole iterations; `fidelity` short runs parts. Use another one."
+            )
         return astra_sim_files(self.built(self.space.design_at(indices), workload))
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:

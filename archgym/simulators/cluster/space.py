@@ -17,17 +17,17 @@ from math import gcd, prod
 from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulators.cluster.formats.clusters import (
+from archgym.simulators.cluster.machine.clusters import (
     NPUS,
     Cluster,
     Dimension,
     cluster,
     dollars_per_gb,
 )
-from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS, memory_bytes
-from archgym.simulators.cluster.kernel.system import INTRA, TOPOLOGIES
-from archgym.simulators.cluster.machine import Built, Infeasible
-from archgym.simulators.cluster.workloads import Model
+from archgym.simulators.cluster.machine.design import Built, Infeasible
+from archgym.simulators.cluster.machine.parallelism import memory_bytes
+from archgym.simulators.cluster.machine.system import INTRA, TOPOLOGIES
+from archgym.simulators.cluster.workloads import LAYER_FIELDS, Model
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import (
@@ -379,7 +379,7 @@ def design_space(name: str, base: Cluster, npus: int = 0) -> DesignSpace:
 
     Raises:
       UnknownNameError: There is no such space.
-      InvalidArgumentError: The space has no network of so many NPUs.
+      InvalidArgumentError: The space has no network with this number of NPUs.
     """
     if npus and name == "parallel":
         raise InvalidArgumentError(
@@ -414,7 +414,9 @@ def _per_link(topology: str, npus: int, total: float) -> float:
     return total / max(1, npus - 1) if topology == "FullyConnected" else total
 
 
-def values_of(name: str, design: Mapping[str, Any], base: Cluster, npus: int = 0) -> dict[str, Any]:
+def machine_of(
+    name: str, design: Mapping[str, Any], base: Cluster, npus: int = 0
+) -> dict[str, Any]:
     """Return what a design says, in the words of `machine.build`; `npus` as in `design_space`."""
     values: dict[str, Any] = {
         key: design[key]

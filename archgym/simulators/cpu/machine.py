@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.kit.arrays import cache_array, tlb_array
+from archgym.physics.arrays import cache_array, tlb_array
 
 PREDICTORS: Final = ("bimodal", "gshare", "perceptron", "hashed-perceptron")
 PREFETCHERS: Final = ("none", "next-line", "ip-stride")
@@ -79,8 +79,9 @@ _FIXED: Final = ("rows", "columns", "banks", "bankgroups", "refreshes")
 _LATENCIES: Final = ("_latency", "_penalty", ".pq", "PTW.mshr")
 # The kernel keeps the slots of the DRAM's queues in one word, registers in one byte.
 _LIMITS: Final = {"DRAM.rq": 64, "DRAM.wq": 64, "CPU.registers": 256, "DRAM.ranks": 2}
+NOMINAL_MHZ: Final = 4000
+"""Clock of a machine that names none."""
 # Times of the DRAM's banks [ns]: 24 and 52 clocks of DDR4-3200, kept at other data rates.
-_KERNEL_GHZ: Final = 4.0
 _BANK_NS: Final = 15.0
 _ACTIVE_NS: Final = 32.5
 # An instruction has at most 4 reads, 2 writes and 6 registers; with fewer it never ends.
@@ -178,16 +179,17 @@ def latencies(found: Machine) -> dict[str, int]:
 def at_clock(found: Machine, ghz: float, highest_ghz: float) -> dict[str, int]:
     """Return a machine at another clock.
 
-    The kernel has cycles of a quarter of a nanosecond, so times of the DRAM are stretched instead.
-    Arrays keep their time at a supply, so that a slower clock needs fewer cycles for them.
+    Times of the DRAM and of page faults stay. Arrays keep their time at a supply, so that a slower
+    clock needs fewer cycles for them.
 
     Args:
       found: Every parameter of the machine at its highest clock.
       ghz: Its clock.
       highest_ghz: Highest clock at its supply, for which latencies in cycles are meant.
     """
-    stretch = ghz / _KERNEL_GHZ
-    result = dict(found)
+    result, mhz = dict(found), round(1000 * ghz)
+    if mhz != NOMINAL_MHZ:
+        result["CPU.clock_mhz"] = mhz
     for name in ("L1I", "L1D", "L2C", "LLC", "STLB"):
         cycles = found[f"{name}.hit_latency"] + found[f"{name}.fill_latency"]
         total = max(2, math.ceil(cycles * ghz / highest_ghz - 1e-9))
@@ -195,13 +197,13 @@ def at_clock(found: Machine, ghz: float, highest_ghz: float) -> dict[str, int]:
             total // 2,
             total - total // 2,
         )
-    result["DRAM.data_rate"] = round(found["DRAM.data_rate"] / stretch)
-    if ghz != _KERNEL_GHZ:
-        # Whole microseconds, as the tool has them at its clock, would end at 0 at a quarter of it.
-        whole_ps = 1000 * found["DRAM.refresh_ms"] // 8192 * 1_000_000
-        result["DRAM.t_ref_ps"] = round(whole_ps * stretch)
-    result["VMEM.fault_penalty"] = round(found["VMEM.fault_penalty"] * stretch)
+    result["VMEM.fault_penalty"] = round(found["VMEM.fault_penalty"] * mhz / NOMINAL_MHZ)
     return result
+
+
+def cycle_ps(found: Machine) -> int:
+    """Return the core's cycle in whole picoseconds, as the tool cuts it [ps]."""
+    return 1_000_000 // found.get("CPU.clock_mhz", NOMINAL_MHZ)
 
 
 def _access_ns(found: Machine, cache: str) -> float:

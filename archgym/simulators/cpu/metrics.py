@@ -4,7 +4,7 @@ Area, energy and leakage are a proposal that nothing was compared with silicon: 
 designs mean anything. Everything that a design sizes is an array of memory cells from CACTI's
 table; the rest is logic that scales with widths.
 
-Sources: arrays, CACTI 7 at 22 nm (`archgym.simulators.kit.arrays`); ports beyond the first,
+Sources: arrays, CACTI 7 at 22 nm (`archgym.physics.arrays`); ports beyond the first,
 area with the square and energy with the root of their number, as cells are limited by wires
 (V. Zyuban, P. Kogge, *The energy complexity of register files*, ISLPED 1998); a DRAM transfer, as
 the translation simulator has it.
@@ -22,6 +22,8 @@ import numpy.typing as npt
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.physics.arrays import Array, cache_array, tlb_array
+from archgym.physics.thermal import hottest_c
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, Core, Ideal
 from archgym.simulators.cpu.machine import Machine
@@ -35,9 +37,7 @@ from archgym.simulators.cpu.power import (
     misses_of,
     structures,
 )
-from archgym.simulators.cpu.workloads import InstructionTrace
-from archgym.simulators.kit.arrays import Array, cache_array, tlb_array
-from archgym.simulators.kit.thermal import hottest_c
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 
 AREA_LIMIT_MM2: Final = 12.0
 """chosen: about a fifth above the default design, below a twice as wide core."""
@@ -134,7 +134,7 @@ STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("leakage_power_mw", "mW", "none", 0.1, "Leakage of cores and caches."),
 )
 """Metrics where the structural model gives area and power."""
-# chosen: a window ends at most so many instructions late.
+# chosen: a window ends at most this many instructions late.
 _STEP: Final = 64
 
 
@@ -144,7 +144,7 @@ class Operation:
     """Technology and operating point of the structural model of area and power.
 
     Attributes:
-      node: One of `archgym.simulators.kit.economics.NODES`.
+      node: One of `archgym.physics.economics.NODES`.
       ghz: The core's clock.
       volts: Its supply; 0.8 V is nominal.
     """
@@ -447,17 +447,17 @@ STRUCTURAL_OBJECTIVES: Final[Mapping[str, Objective]] = {
 
 
 def _part(name: str, array: Array, accesses: float) -> Structure:
-    """Return the structure of an array, with the energy of so many accesses."""
+    """Return the structure of an array, with the energy of its accesses."""
     return Structure(name, array.area_mm2, array.leakage_mw, array.read_pj * accesses)
 
 
 def _small(size_bytes: float, ports: int) -> Array:
-    """Return an array of the core with so many ports."""
+    """Return an array of the core with this number of ports."""
     return _ported(tlb_array(max(1, round(size_bytes / _ENTRY_BYTES))), ports)
 
 
 def _ported(one: Array, ports: int) -> Array:
-    """Return an array with so many ports instead of one."""
+    """Return an array with several ports instead of one."""
     area, read, leakage, access = one
     return Array(area * ports * ports, read * math.sqrt(ports), leakage * ports, access)
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
+from archgym.physics.arrays import Cells, cells, node_ratios, tlb_array
+from archgym.physics.economics import NODES
 from archgym.simulators.cpu.kernel.run import TYPES
 from archgym.simulators.cpu.machine import Machine
-from archgym.simulators.kit.arrays import Cells, cells, node_ratios, tlb_array
-from archgym.simulators.kit.economics import NODES
 
 NOMINAL_GHZ: Final = 4.0
 NOMINAL_VOLTS: Final = 0.8

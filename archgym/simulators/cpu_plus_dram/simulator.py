@@ -26,8 +26,8 @@ from archgym.simulators.cpu.metrics import (
 )
 from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import GROUPS
+from archgym.simulators.dram.families import RamulatorSimulator, requests_of
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator, requests_of
 
 _LINE_BYTES: Final = 64
 _MODULE_PINS: Final = 64

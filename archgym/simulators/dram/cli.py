@@ -15,7 +15,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+    from archgym.simulators.dram.families import RamulatorSimulator
     from archgym.simulators.dram.simulator import DramSimulator
     from archgym.traces.filtering import Requests
 
@@ -124,8 +124,8 @@ def filter_trace(
     wait for its answer.
     """
     from archgym.checks import check_number
-    from archgym.simulators.dram.formats.trace import write_trace
     from archgym.simulators.dram.workloads.shipped import IPC_LIMITS, request_trace
+    from archgym.simulators.dram.workloads.trace import write_trace
     from archgym.traces.caches import CacheSize
     from archgym.traces.filtering import memory_requests
     from archgym.traces.sources import program_or_parts, trace_stem

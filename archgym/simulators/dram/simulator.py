@@ -11,42 +11,7 @@ from archgym.errors import unknown_name
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
-from archgym.simulators.dram.formats.devices import (
-    extended_device,
-    is_file_name,
-    load_device,
-    load_mapping,
-)
-from archgym.simulators.dram.formats.trace import waits_not_compared
-from archgym.simulators.dram.kernel.bursts import Prepared, prepared
-from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.currents import core_power, core_power_note, least_power_w
-from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
-from archgym.simulators.dram.kernel.mapping import (
-    LAYOUTS,
-    AddressMapping,
-    layout,
-    reference_mapping_names,
-)
-from archgym.simulators.dram.metrics import (
-    ENERGY_CAUSES,
-    check_window,
-    metrics,
-    objectives,
-)
-from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
-from archgym.simulators.dram.ramulator.simulator import CONTROLLER, RamulatorSimulator
-from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.dram.workloads.characteristics import characterise
-from archgym.simulators.dram.workloads.shipped import (
-    MAX_REQUESTS,
-    SHIPPED,
-    load_trace,
-    note_placement,
-)
-from archgym.simulators.kit import KitSimulator, Option, declared
-from archgym.simulators.kit.thermal import (
+from archgym.physics.thermal import (
     PACKAGE_K_PER_W,
     WINDOW_METRICS,
     PackageOption,
@@ -55,6 +20,47 @@ from archgym.simulators.kit.thermal import (
     power_course,
     window_metrics,
 )
+from archgym.simulators.dram.costs import COSTS, RELIEF
+from archgym.simulators.dram.dramsys.characteristics import characterise
+from archgym.simulators.dram.dramsys.devices import Device, dramsys_device_names
+from archgym.simulators.dram.dramsys.kernel.bursts import Prepared, prepared
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_COLUMNS
+from archgym.simulators.dram.dramsys.kernel.core_power import (
+    core_power,
+    core_power_note,
+    least_power_w,
+)
+from archgym.simulators.dram.dramsys.kernel.relief import relieve_controllers
+from archgym.simulators.dram.dramsys.mapping import (
+    LAYOUTS,
+    AddressMapping,
+    layout,
+    reference_mapping_names,
+)
+from archgym.simulators.dram.families import CONTROLLER, RamulatorSimulator
+from archgym.simulators.dram.formats.devices import (
+    extended_device,
+    is_file_name,
+    load_device,
+    load_mapping,
+)
+from archgym.simulators.dram.metrics import (
+    ENERGY_CAUSES,
+    check_window,
+    metrics,
+    objectives,
+)
+from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
+from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space, machine_of
+from archgym.simulators.dram.workloads.shipped import (
+    MAX_REQUESTS,
+    SHIPPED,
+    load_trace,
+    note_placement,
+)
+from archgym.simulators.dram.workloads.trace import waits_not_compared
+from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.exports import stated
 
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)
@@ -235,7 +241,7 @@ class DramSimulator(KitSimulator):
     def _simulate(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
-        from archgym.simulators.dram.kernel.batch import OUTPUTS
+        from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
 
         outputs = self.outputs(indices, workload, without)
         shown = [s.name for s in self.spec.simulated_metrics if s not in WINDOW_METRICS]
@@ -255,7 +261,8 @@ class DramSimulator(KitSimulator):
         self, indices: np.ndarray, workload: Workload, without: str | None
     ) -> tuple[float, float]:
         """Return power and temperature of a design's worst window; see `package_peaks`."""
-        from archgym.simulators.dram.kernel.stepping import COUNTERS, Run
+        from archgym.simulators.dram.dramsys.kernel.stepping import Run
+        from archgym.simulators.dram.kernel.records import COUNTERS
 
         arguments = self.kernel_arguments(indices, workload, without)
         run = Run(arguments)
@@ -277,7 +284,7 @@ class DramSimulator(KitSimulator):
           (n_designs, n_outputs), columns by `kernel.OUTPUTS`.
         """
         # Numba takes a while to import, which listing and describing should not wait for.
-        from archgym.simulators.dram.kernel.batch import simulate
+        from archgym.simulators.dram.dramsys.kernel.batch import simulate
 
         return simulate(**self.kernel_arguments(indices, workload, without))
 
@@ -286,7 +293,7 @@ class DramSimulator(KitSimulator):
     ) -> dict[str, Any]:
         """Return the arguments of `kernel.simulate` for designs."""
         ready = self._prepared(workload)
-        controllers = self._controllers(indices)
+        controllers = machine_of(self.space, indices)
         relieve_controllers(controllers, without)
         return {
             "controllers": controllers,
@@ -350,11 +357,40 @@ class DramSimulator(KitSimulator):
             ),
             "time is that of the last request": (time_ns, bursts.due_ps.max() / 1e3),
             "latency is that of a column command": (column["p50_latency_ns"], quickest * clock_ns),
+            **self._misses(indices, column),
         }
         if self._has_energy:
             least_pj = 1e3 * least_power_w(device) * time_ns
             laws["energy is the least power times time"] = column["total_energy_pj"], least_pj
         return laws
+
+    def _misses(self, indices: np.ndarray, column: Columns) -> dict[str, Any]:
+        """Return laws of the time of bursts that found no open row."""
+        device, time_ns = self.device, column["total_time_ns"]
+        clock_ns, timing = device.clock_ps / 1e3, device.timing
+        missed, conflicts = column["row_misses"], column["row_conflicts"]
+        opening = min(timing[name] for name in ("RCD", "RCDRD", "RCDWR") if name in timing)
+        opening -= timing.get("AL", 0)
+        closing = timing.get("RPPB", timing.get("RP", 0))
+        banks = device.n_ranks * device.n_banks
+        # A buffer of one request holds one, whatever it limits; see the module `space`.
+        sizes = ((int(str(d["request_buffer_size"])), d.get("scheduler_buffer"))
+                 for d in map(self.space.design_at, indices))  # fmt: skip
+        limited: dict[Any, int] = {"Bankwise": banks, "ReadWrite": 2}
+        entries = np.array([n * limited.get(kind, 1) if n > 1 else 1 for n, kind in sizes])
+        # Each was first in an activation or a precharge of its own, and precharges follow
+        # activations. A bank's activations are a row cycle apart.
+        opened = np.maximum(missed, conflicts) - banks
+        cycle = timing.get("RC", timing["RAS"] + closing)
+        return {
+            # It stays in the buffer from its first command to its column command.
+            "time is the row misses' latency over the entries of the buffer": (
+                time_ns, (missed * opening + conflicts * (closing + opening)) * clock_ns / entries
+            ),
+            "time is the rows that were opened over the banks": (
+                time_ns, opened * cycle * clock_ns / banks
+            ),
+        }  # fmt: skip
 
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""
@@ -376,21 +412,8 @@ class DramSimulator(KitSimulator):
         controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
         name = str(design.get("address_mapping", next(iter(LAYOUTS))))
         mapping = self._mapping or layout(name, self.device)
-        return dramsys_files(controller, mapping, self.device, workload.content)
-
-    def _controllers(self, indices: np.ndarray) -> np.ndarray:
-        """Return (n, 12) int64, the designs as the kernel reads them."""
-        columns = []
-        for name in CONTROLLER_COLUMNS:
-            if name in self.space.names:
-                place = self.space.names.index(name)
-                parameter = self.space.parameters[place]
-                values = [parameter.value(i) for i in range(parameter.size)]
-                table = np.array([_code(name, value) for value in values], dtype=np.int64)
-                columns.append(table[indices[:, place]])
-            else:
-                columns.append(np.full(len(indices), _code(name, FIXED[name]), dtype=np.int64))
-        return np.stack(columns, axis=1)
+        metrics = stated(self, indices, workload)
+        return dramsys_files(controller, mapping, self.device, workload.content, metrics)
 
     def _mapping_index(self, indices: np.ndarray) -> np.ndarray:
         """Return (n,) int64, the designs' rows of the decoded trace."""
@@ -412,12 +435,6 @@ def _controller_of(device: str) -> str:
     if device not in dramsys_device_names() and not is_file_name(device):
         raise unknown_name("device", device, device_names())
     return CONTROLLER if extended_device(device) in FAMILIES else _CONTROLLERS[0]
-
-
-def _code(name: str, value: object) -> int:
-    if name in CONTROLLER_CODES:
-        return CONTROLLER_CODES[name].index(str(value))
-    return int(str(value))
 
 
 def _check_power(outputs: np.ndarray, names: tuple[str, ...], device: Device) -> None:

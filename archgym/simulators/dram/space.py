@@ -16,11 +16,16 @@ A parameter is inactive where the model proves that it has no effect:
   order and both response queues do the same.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
 
 from archgym.errors import unknown_name
-from archgym.simulators.dram.kernel.commands import (
+from archgym.simulators.dram.dramsys.kernel.commands import (
     COMMAND_MUXES,
+    CONTROLLER_CODES,
+    CONTROLLER_COLUMNS,
     PAGE_POLICIES,
     POWER_DOWN_POLICIES,
 )
@@ -29,6 +34,7 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     ROW_POLICIES,
     SCHEDULERS,
     WCK_SYNCS,
+    Configuration,
 )
 from archgym.simulators.dram.ramulator.machine import Standard
 from archgym.spaces.design import Condition, Constraint
@@ -114,6 +120,9 @@ _WINDOW_DOC = "Most requests that are under way."
 
 _NEEDS_CHOICE = P("request_buffer_size") > 1
 _NEEDS_WINDOW = P("arbiter") != "Simple"
+
+# chosen: the front end never limits eight channels, which take one burst a tick each at most.
+_WIDTH: Final = 8
 
 
 def design_space(
@@ -440,3 +449,31 @@ def family_space(made: Standard) -> DesignSpace:
         conditions.append(Condition("scatter_interval", P("refresh") == "AllBank"))
     present = tuple(parameter for parameter in parameters if parameter is not None)
     return DesignSpace("default", present, conditions=tuple(conditions))
+
+
+def machine_of(space: DesignSpace, indices: np.ndarray) -> np.ndarray:
+    """Return (n, 12) int64, the controllers of designs as the kernel of DRAMSys reads them."""
+    columns = []
+    for name in CONTROLLER_COLUMNS:
+        if name in space.names:
+            place = space.names.index(name)
+            parameter = space.parameters[place]
+            values = [parameter.value(i) for i in range(parameter.size)]
+            table = np.array([_code(name, value) for value in values], dtype=np.int64)
+            columns.append(table[indices[:, place]])
+        else:
+            columns.append(np.full(len(indices), _code(name, FIXED[name]), dtype=np.int64))
+    return np.stack(columns, axis=1)
+
+
+def family_machine_of(made: Standard, design: Mapping[str, object]) -> Configuration:
+    """Return the controllers and the memory of a design of a family."""
+    renamed = {"speed_bin": "timing", "address_mapping": "mapping"}
+    settings: dict[str, Any] = {renamed.get(name, name): v for name, v in design.items()}
+    return Configuration(**{"timing": next(iter(made.bins)), **settings}, width=_WIDTH)
+
+
+def _code(name: str, value: object) -> int:
+    if name in CONTROLLER_CODES:
+        return CONTROLLER_CODES[name].index(str(value))
+    return int(str(value))

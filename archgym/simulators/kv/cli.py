@@ -13,8 +13,8 @@ from archgym.errors import InvalidArgumentError, check_known
 from archgym.files.remote import command_line
 
 if TYPE_CHECKING:
+    from archgym.simulators.kv.analysis import Analysis
     from archgym.simulators.kv.simulator import KvSimulator
-    from archgym.simulators.kv.workloads import Analysis
 
 commands = typer.Typer()
 kv_app = typer.Typer(
@@ -61,8 +61,8 @@ def analyse_trace(
     json: JsonOption = False,
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
-    from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
-    from archgym.simulators.kv.workloads import POLICIES
+    from archgym.simulators.kv.analysis import POLICIES
+    from archgym.simulators.kv.kernel.policies import POLICIES as KNOWN
 
     check_known("policy", policies or (), KNOWN)
     simulator = _simulator("vllm", options, out, (*_OF_TRACE, "live"))
@@ -154,7 +154,8 @@ def _write_quantiles(what: str, values: tuple[float, ...]) -> None:
 def _analysis(
     simulator: "KvSimulator", trace: str, block: int, policies: Sequence[str]
 ) -> "Analysis":
-    from archgym.simulators.kv.workloads import analyse, stream_blocks
+    from archgym.simulators.kv.analysis import analyse
+    from archgym.simulators.kv.workloads.traces import stream_blocks
 
     made = stream_blocks(simulator.workload(trace).content, simulator.settings, block)
     return analyse(made, simulator.settings.live, policies)
@@ -204,10 +205,10 @@ def memory_of_sessions(
     out: PictureOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say how much memory so many live sessions need, and how many a server holds."""
+    """Say how much memory a number of live sessions needs, and how many a server holds."""
+    from archgym.simulators.kv.analysis import memory_for
     from archgym.simulators.kv.formats.trace import SessionTrace
     from archgym.simulators.kv.machine import deployment
-    from archgym.simulators.kv.workloads import memory_for
 
     own = {name: f"--{name}" for name in ("live", "hardware", "model", "precision")}
     used = (*_OF_TRACE, "engine", "release")

@@ -9,7 +9,6 @@ import numpy as np
 
 from archgym.errors import InvalidDesignError
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.kv.formats.stream import StreamBlocks
 from archgym.simulators.kv.machine import (
     HOURS,
     TIERS,
@@ -17,6 +16,7 @@ from archgym.simulators.kv.machine import (
     deployment,
     sizes_gb,
 )
+from archgym.simulators.kv.workloads.stream import StreamBlocks
 
 if TYPE_CHECKING:
     from archgym.simulators.kv.kernel.serving import Service
@@ -142,10 +142,10 @@ def run_design(
     """
     from archgym.simulators.kv.kernel import served as kernel
     from archgym.simulators.kv.kernel import serving
-    from archgym.simulators.kv.kernel.layout import ROUTING, TIER_POLICIES
+    from archgym.simulators.kv.kernel.policies import ROUTING, TIER_POLICIES
     from archgym.simulators.kv.kernel.store import N_TIERS, new_store
-    from archgym.simulators.moe.kernel.columns import WAIT_STEPS
     from archgym.simulators.moe.kernel.state import new_state
+    from archgym.simulators.moe.machine.columns import WAIT_STEPS
 
     block_gb = made.block * deployed.kv_bytes / 1e9
     widths = list(widths_gb_per_s(design, served, deployed).values())
@@ -244,7 +244,7 @@ def _metrics(
 
 def saved_prefill_s(made: StreamBlocks, found: Any, deployed: Deployment) -> float:
     """Return the time that prompts alone would have taken without the blocks they found [s]."""
-    from archgym.simulators.moe.machine.step_time import step_contents
+    from archgym.simulators.moe.kernel.step_time import step_contents
 
     cached = np.minimum(found * made.block, made.stream.arrivals.prompt - 1)
     rows = np.flatnonzero(cached > 0)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
-    from archgym.simulators.moe.machine.step_time import StepCosts
+    from archgym.simulators.moe.kernel.step_time import StepCosts
 
 # chosen: a card of 100 Gbit/s, for servers whose description has no network.
 _NETWORK_GB_PER_S: Final = 12.5
@@ -87,7 +87,7 @@ def deployment(
     tensor: int,
     n_sharing: int = 1,
 ) -> Deployment:
-    """Return a model on `tensor` accelerators, its experts spread over so many such workers.
+    """Return a model on `tensor` accelerators, its experts spread over this number of such workers.
 
     Raises:
       InvalidDesignError: It does not fit.

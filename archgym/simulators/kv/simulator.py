@@ -17,12 +17,13 @@ from archgym.evaluation.simulator import Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
 from archgym.runtime.reductions import report_loss
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.exports import Tool, folder
 from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
-from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.machine import TIERS
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.kv.workloads import (
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.workloads.traces import (
     DEFAULT_WORKLOAD,
     SHIPPED,
     TraceContent,
@@ -427,12 +428,14 @@ class KvSimulator(RowSimulator):
         """Return a design as settings of a serving engine, a cache layer or a router."""
         design: dict[str, Any] = dict(self.space.design_at(np.asarray(indices)))
         block = self._given["block_tokens"] or design["block_tokens"]
-        files = settings_of(form, {"block_tokens": block, **design})
-        if form == "vllm" and self.space.name != "serving":
+        known = {"block_tokens": block, **design}
+        if self.space.name != "serving":
             blocks = self._size("cache_tokens", design, block)
-            text = f"num-gpu-blocks-override: {blocks}\n"
-            return {name: content + text for name, content in files.items()}
-        return files
+            known |= {"cache_blocks": blocks, "cache_size": blocks * block}
+        if "host_policy" in design:
+            host_bytes = self._size("host_tokens", design, block) * block * self.kv_bytes_per_token
+            known["dram_gb"] = host_bytes / 1e9
+        return settings_of(form, known)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the stream: name to (value, unit)."""
@@ -449,15 +452,43 @@ def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
     Raises:
       InvalidDesignError: The tool has no setting for a value.
     """
-    name, role = TOOLS[form]["file"], TOOLS[form].get("role")
+    about = TOOLS[form]
+    name, role = about.get("file"), about.get("role")
     n_prefill = design.get("prefill_workers", 0)
-    if not n_prefill or role is None:
-        return {name: _text(form, design, {})}
-    alone = _text(form, {**design, "workers": n_prefill}, {role["key"]: role["prefill"]})
-    return {f"prefill-{name}": alone, name: _text(form, design, {role["key"]: role["decode"]})}
+    files, differences = {}, []
+    command = about["command"]
+    if n_prefill and role is not None:
+        alone = _found(form, {**design, "workers": n_prefill}, {role["key"]: role["prefill"]})
+        found = _found(form, design, {role["key"]: role["decode"]})
+        how = f"CONFIG=prefill-{name}" if name else f"ROLE={role['prefill']}"
+        differences.append(f"{how} makes run.sh start a worker of prefill.")
+        if name:
+            files[f"prefill-{name}"] = yaml.safe_dump(alone, sort_keys=False)
+    else:
+        found = _found(form, design, {})
+    if name:
+        files[name] = yaml.safe_dump(found, sort_keys=False)
+    else:
+        command = _flags(found, command, role)
+    return folder(
+        Tool(**about["tool"]), files, command, differences=differences,
+        why_none="The engine serves until it is stopped; no number of it is compared.",
+    )  # fmt: skip
 
 
-def _text(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> str:
+def _flags(found: Mapping[str, Any], command: str, role: Mapping[str, str]) -> str:
+    """Return a command with settings: variables have names in capitals, options others."""
+    variables = [f"export {key}={value}" for key, value in found.items() if key.isupper()]
+    options = [
+        f"--{key} {'${ROLE:-' + str(value) + '}' if key == role['key'] else value}"
+        for key, value in found.items()
+        if not key.isupper()
+    ]
+    return "\n".join([*variables, " ".join([command, *options])])
+
+
+def _found(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings of a tool by key."""
     tool = TOOLS[form]
     found = {**tool["always"], **role}
     for setting in tool["settings"]:
@@ -479,4 +510,4 @@ def _text(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> str:
             found[setting["key"]] = value
     for key, others in tool["with"].items():
         found |= others if key in found else {}
-    return yaml.safe_dump(found, sort_keys=False)
+    return found

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from archgym.simulators.kv.kernel.layout import (
+from archgym.simulators.kv.kernel.policies import (
     HOST_POLICIES,
     OFFERED,
     RADIX_POLICIES,

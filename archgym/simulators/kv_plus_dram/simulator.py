@@ -17,8 +17,8 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import FEASIBLE, Simulator, Workload
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.ramulator.simulator import require_ticks
+from archgym.simulators.dram.families import require_ticks
+from archgym.simulators.dram.workloads.trace import Trace
 from archgym.simulators.kv.metrics import TIMED
 from archgym.simulators.kv.simulator import KvSimulator
 from archgym.simulators.kv.space import design_space

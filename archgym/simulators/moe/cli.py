@@ -30,7 +30,7 @@ def _group() -> None:
 @moe_app.command()
 def models(json: JsonOption = False) -> None:
     """List the described models with the sizes of their weights."""
-    from archgym.simulators.moe.machine.presets import model, model_names
+    from archgym.simulators.moe.workloads.presets import model, model_names
 
     rows = [
         {

@@ -12,8 +12,8 @@ from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.moe.kernel.run import Run
 from archgym.simulators.moe.machine.hardware import NodePreset
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.models import MoeModel
 from archgym.simulators.moe.workloads.workload import Promise
 
 _J_PER_PJ: Final = 1e-12

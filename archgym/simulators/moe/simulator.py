@@ -22,9 +22,7 @@ from archgym.errors import (
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload, default_workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.cluster.kernel.fabric import contention
-from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import (
+from archgym.physics.economics import (
     DEFAULT_DOLLARS_PER_KWH,
     DEFAULT_GRID,
     DEFAULT_PUE,
@@ -35,8 +33,10 @@ from archgym.simulators.kit.economics import (
     YearsOption,
     ownership_metrics,
 )
+from archgym.simulators.cluster.kernel.fabric import contention
+from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.kernel.columns import COUNTERS, CpuRule
 from archgym.simulators.moe.kernel.run import (
     Run,
     Split,
@@ -46,8 +46,9 @@ from archgym.simulators.moe.kernel.run import (
     run,
 )
 from archgym.simulators.moe.kernel.state import new_state
+from archgym.simulators.moe.kernel.step_time import StepCosts
+from archgym.simulators.moe.machine.columns import COUNTERS, CpuRule
 from archgym.simulators.moe.machine.composition import composition_plan
-from archgym.simulators.moe.machine.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.machine.engines import (
     BITS,
     ENGINE_NAMES,
@@ -59,7 +60,6 @@ from archgym.simulators.moe.machine.engines import (
 from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import (
     MODEL_REASONS,
     REFUSED,
@@ -68,10 +68,7 @@ from archgym.simulators.moe.machine.plan import (
     is_uneven,
     plan,
 )
-from archgym.simulators.moe.machine.presets import model as model_of
-from archgym.simulators.moe.machine.presets import model_names
-from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving, serving_of
-from archgym.simulators.moe.machine.step_time import StepCosts
+from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.metrics import HOST_W, IDLE_W, INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GPUS_OF_A_SERVER,
@@ -79,9 +76,13 @@ from archgym.simulators.moe.space import (
     HARDWARE,
     SPACE_NAMES,
     design_space,
+    machine_of,
     with_gpus,
     with_highest,
 )
+from archgym.simulators.moe.workloads.models import MoeModel
+from archgym.simulators.moe.workloads.presets import model as model_of
+from archgym.simulators.moe.workloads.presets import model_names
 from archgym.simulators.moe.workloads.requests import (
     MAX_REQUESTS,
     MAX_TOKENS,
@@ -362,7 +363,7 @@ class MoeSimulator(RowSimulator):
         """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
 
         Fidelity `full` follows the experts of each token. `steps` adds up steps that are alike,
-        with the experts that so many tokens use on average; designs with experts outside the
+        with the experts that the step uses on average; designs with experts outside the
         accelerators' memory run in full. `auto` is `steps` in `closed-loop`, else `full`.
 
         Raises:
@@ -767,7 +768,7 @@ class MoeSimulator(RowSimulator):
 
     def _as_designed(self, design: Mapping[str, Any], served: MoeModel) -> Serving:
         n_experts = served.moe_layers * served.experts
-        return self._tuned(serving_of(self._space_name, design, n_experts, self._server_gpus))
+        return self._tuned(machine_of(self._space_name, design, n_experts, self._server_gpus))
 
     def _tuned(self, serving: Serving) -> Serving:
         """Return a way of serving with the chosen engine and options."""

@@ -4,23 +4,42 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
+from archgym.simulators.kit.exports import Number, Tool, folder, rounding
 from archgym.simulators.noc.machine import Network
-from archgym.simulators.noc.runs import Packets
 from archgym.simulators.noc.sampling import Load
 
+TOOL: Final = Tool(
+    name="BookSim",
+    release="2, commit 28f4329",
+    get="git clone https://github.com/booksim/booksim2 && make -C booksim2/src, whose place is the "
+    "folder booksim2.",
+    program="booksim",
+    inside="src/booksim",
+)
 _OWN: Final = ("graph", "xr", "seed", "internal_speedup")
+# BookSim ends with -1 where its network is stable (`return result ? -1 : 0`, main.cpp).
+_COMMAND: Final = '"$tool" booksim.cfg || [ $? -eq 255 ]'
+# What BookSim prints with six digits, in cycles or routers, behind the last of these texts.
+_PRINTED: Final = {
+    "mean_latency_ns": "Packet latency average =",
+    "network_latency_ns": "Network latency average =",
+    "mean_hops": "Hops average =",
+}
 
 
-def booksim_files(network: Network, load: Load | None, packets: Packets | None) -> dict[str, str]:
-    """Return BookSim's configuration, the graph of an own network, and a list of packets.
+def booksim_files(
+    network: Network, load: Load, clock_ghz: float, metrics: Mapping[str, float]
+) -> dict[str, str]:
+    """Return BookSim's configuration of a network and its load, and the graph of an own network.
 
     Args:
       network: The network.
-      load: Traffic that nodes make; None for a list.
-      packets: The list, which BookSim itself cannot read; for a driver of one's own.
+      load: Traffic that nodes make.
+      clock_ghz: Clock of the network, which BookSim does not know [GHz].
+      metrics: Metrics of the design under the load.
     """
     lines = {f.name: getattr(network, f.name) for f in fields(Network) if f.name not in _OWN}
-    files = {}
+    files: dict[str, str] = {}
     if network.graph is not None:
         for name in ("k", "n"):
             del lines[name]
@@ -33,37 +52,40 @@ def booksim_files(network: Network, load: Load | None, packets: Packets | None) 
             lines["y"] = 1
     lines |= {"internal_speedup": repr(network.internal_speedup), "seed": network.seed}
     lines["sim_count"] = 1
-    if load is not None:
-        sizes = ",".join(map(str, load.packet_size))
-        # The outer braces hold a list for each class of traffic.
-        sizes = f"{{{{{sizes}}}}}" if len(load.packet_size) > 1 else sizes
-        lines |= {
-            "traffic": load.pattern, "packet_size": sizes,
-            "injection_rate": repr(load.injection_rate),
-            "injection_rate_uses_flits": int(load.in_flits),
-            "sample_period": load.sample_period, "warmup_periods": load.warmup_periods,
-            "max_samples": load.max_samples, "latency_thres": repr(load.latency_thres),
-        }  # fmt: skip
-    text = "".join(f"{name} = {value};\n" for name, value in lines.items())
-    files["booksim.cfg"] = text
-    if packets is not None:
-        kinds = ("", "read", "write")
-        columns = (
-            packets.time, packets.source, packets.target, packets.size, packets.waits_for,
-            packets.kind,
+    sizes = ",".join(map(str, load.packet_size))
+    # The outer braces hold a list for each class of traffic.
+    sizes = f"{{{{{sizes}}}}}" if len(load.packet_size) > 1 else sizes
+    lines |= {
+        "traffic": load.pattern, "packet_size": sizes,
+        "injection_rate": repr(load.injection_rate),
+        "injection_rate_uses_flits": int(load.in_flits),
+        "sample_period": load.sample_period, "warmup_periods": load.warmup_periods,
+        "max_samples": load.max_samples, "latency_thres": repr(load.latency_thres),
+    }  # fmt: skip
+    files["booksim.cfg"] = "".join(f"{name} = {value};\n" for name, value in lines.items())
+    numbers = []
+    for metric, text in _PRINTED.items():
+        unit, scale = ("routers", 1.0) if metric == "mean_hops" else ("cycles", clock_ghz)
+        value = metrics[metric]
+        numbers.append(
+            Number(
+                metric=metric, value=value, unit=unit, scale=scale,
+                tolerance=rounding(value * scale, 6), after=("Overall Traffic Statistics", text),
+            )
         )  # fmt: skip
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        files["packets.csv"] = "cycle,source,destination,flits,waits_for,type\n" + "".join(
-            f"{t},{s},{d},{n},{w if w >= 0 else ''},{kinds[kind]}\n" for t, s, d, n, w, kind in rows
-        )
-    return files
+    return folder(
+        TOOL, files, _COMMAND, numbers,
+        differences=[
+            f"BookSim counts cycles, and the design's clock has {clock_ghz:g} GHz.",
+            "Power and area come from files of technology that BookSim reads apart (`sim_power`).",
+        ],
+    )  # fmt: skip
 
 
 def _graph(network: Network) -> str:
     """Return an own network as BookSim's `anynet` reads it: links, then nodes of each router."""
     assert network.graph is not None
-    lines: Mapping[int, list[str]] = {}
-    made: dict[int, list[str]] = dict(lines)
+    made: dict[int, list[str]] = {}
     for a, b, latency in network.graph.links:
         made.setdefault(a, []).append(f"router {b} {latency}")
     for node, router in enumerate(network.graph.node_router):

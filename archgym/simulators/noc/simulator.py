@@ -13,6 +13,7 @@ from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.exports import stated
 from archgym.simulators.noc.bounds import completions, least_area, least_cycles
 from archgym.simulators.noc.export import booksim_files
 from archgym.simulators.noc.machine import HALVING, Network
@@ -80,7 +81,7 @@ class NocSimulator(RowSimulator):
             "serialisation": ("channel_width",),
             "buffers": ("vc_buf_size", "num_vcs"),
         },
-        exports={"booksim": "BookSim 2: configuration, graph, list of packets."},
+        exports={"booksim": "BookSim 2: configuration, and the graph of an own network."},
     )
 
     @declared
@@ -271,13 +272,20 @@ class NocSimulator(RowSimulator):
         }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design as BookSim's configuration, and its traffic."""
+        """Return a design as BookSim's configuration.
+
+        Raises:
+          InvalidDesignError: The workload is a list of packets, which BookSim does not read.
+        """
         network, bits = self.network(indices)
         traffic: Traffic = workload.content
-        if traffic.packets is None:
-            return booksim_files(network, self.load_of(traffic, bits), None)
-        sized = replace(traffic.packets, size=-(-traffic.packets.size * WIDTH_BITS // bits))
-        return booksim_files(network, None, sized)
+        if traffic.packets is not None:
+            raise InvalidDesignError(
+                f"BookSim 2 makes its traffic itself and reads no list of packets; workload "
+                f"{workload.name!r} is one. Choose a load: {', '.join(LOADS)}."
+            )
+        load = self.load_of(traffic, bits)
+        return booksim_files(network, load, self._clock, stated(self, indices, workload))
 
 
 def _run_list(network: Network, packets: Packets, bits: int) -> Run | str:

@@ -18,7 +18,7 @@ _MASK: Final = 2**64 - 1
 WIDTH_BITS: Final = 128
 """Width of a flit in lists and loads [bit]; a design of another width sends more or fewer flits."""
 _MOST: Final = 2**20
-# chosen: so many packets of a file take seconds, and no sum of its cycles overflows.
+# chosen: this many packets of a file take seconds, and no sum of its cycles overflows.
 _LAST: Final = 2**40
 COLUMNS: Final = ("cycle", "source", "destination", "flits", "waits_for")
 LOADS: Final = ("uniform", "transpose", "bitcomp", "shuffle", "neighbor", "tornado")

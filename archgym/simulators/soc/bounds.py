@@ -11,15 +11,15 @@ from typing import Final, final
 import numpy as np
 
 from archgym.evaluation.conservation import Columns, Laws
+from archgym.simulators.soc.graph import CLOCK_HZ, Floats, TaskGraph
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.canonical import columns_of
-from archgym.simulators.soc.kernel.graph import TaskGraph
-from archgym.simulators.soc.kernel.state import Floats, Rules
-from archgym.simulators.soc.machine import CLOCKS
+from archgym.simulators.soc.kernel.state import Rules
+from archgym.simulators.soc.machine import BANK_BYTES, CLOCKS, KINDS
 from archgym.simulators.soc.metrics import measure
 from archgym.spaces.space import DesignSpace
 
-# FARSI: a memory holds at least so many bytes; a cost of an accelerator's instruction and a link.
+# FARSI: least bytes of a memory; a cost of an accelerator's instruction and a link.
 _LEAST_BYTES: Final = 2048.0
 _COST_ACCELERATOR: Final = 100.0
 _COST_LINK: Final = 0.1
@@ -184,13 +184,13 @@ class SocBounds:
                     int(p) for p, c in zip(self._g.parent, self._g.child, strict=True) if c == t
                 }
                 peak = max(peak, self._held[t] + sum(self._held[p] for p in parents))
-        banks = int(np.ceil(max(np.ceil(peak * _SLACK), _LEAST_BYTES) / st.BANK_BYTES))
+        banks = int(np.ceil(max(np.ceil(peak * _SLACK), _LEAST_BYTES) / BANK_BYTES))
         table = self._table[:, :, 2]
         least = table[:, min(banks, table.shape[1] - 1) :].min(axis=1)
         column = int(self._columns.memories[0, 0])
         kinds = np.array(self._kinds(column))
         kind = np.where(partial[:, column] < 0, -1, kinds[np.maximum(partial[:, column], 0)])
-        for k in range(len(st.KINDS)):
+        for k in range(len(KINDS)):
             area[0 if k == st.SRAM else 1] += np.where(kind == k, least[k] * _SLACK, 0.0)
         cost += _COST_LINK * np.ceil(peak * _SLACK / _BYTES_PER_COST)
         return (area[0], area[1]), cost
@@ -230,7 +230,7 @@ class SocBounds:
         """Return the highest rate of a bus or a memory [byte/s], (n,)."""
         wide = self._extreme(partial, width, 0.0, highest)
         fastest = self._extreme(partial, clock, CLOCKS[-1], highest)
-        return np.asarray(st.CLOCK_HZ * wide * fastest)
+        return np.asarray(CLOCK_HZ * wide * fastest)
 
     def _extreme(
         self, partial: np.ndarray, column: int, absent: float, highest: bool
@@ -247,7 +247,7 @@ class SocBounds:
     def _kinds(self, column: int) -> list[int]:
         """Return the kinds of memory that a parameter offers."""
         parameter = self._space.parameters[column]
-        return [st.KINDS.index(str(parameter.value(k))) for k in range(parameter.size)]
+        return [KINDS.index(str(parameter.value(k))) for k in range(parameter.size)]
 
     @staticmethod
     def _peak_of(rates: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:

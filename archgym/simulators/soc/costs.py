@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.soc.kernel.state import Floats, GraphArrays, Rules
+from archgym.simulators.soc.graph import Floats, GraphArrays
+from archgym.simulators.soc.kernel.state import Rules
 
 COSTS: Final[Mapping[str, str]] = {
     "waiting": "one processor for every task",

@@ -9,9 +9,14 @@ from typing import Final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.simulators.kit.arrays import cells, node_ratios
-from archgym.simulators.soc.kernel.graph import ENERGY_SCALE
-from archgym.simulators.soc.kernel.state import BANK_BYTES, KINDS, Floats
+from archgym.physics.arrays import cells, node_ratios
+from archgym.simulators.soc.graph import ENERGY_SCALE, Floats
+
+BANK_BYTES: Final = 256_000
+"""FARSI: a memory's size is a multiple of this [byte]."""
+KINDS: Final = ("sram", "dram")
+"""Kinds of memory, by their number in the kernel."""
+
 
 WIDTHS: Final = (4, 8, 16, 32, 64, 128)
 """Widths of buses and memories that FARSI's library has [byte]."""
@@ -46,7 +51,7 @@ def cacti(node: str = "") -> Floats:
     above its last continue its last two.
 
     Args:
-      node: Node of SRAM, which then has the arrays of the kit instead of FARSI's.
+      node: Node of SRAM, which then has the arrays of `archgym.physics` instead of FARSI's.
     """
     file = resources.files("archgym.simulators.soc").joinpath("data/cacti.csv")
     with resources.as_file(file) as path:

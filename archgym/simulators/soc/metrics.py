@@ -8,7 +8,7 @@ import numpy as np
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.soc.kernel.graph import Budgets, TaskGraph
+from archgym.simulators.soc.graph import Budgets, TaskGraph
 from archgym.simulators.soc.kernel.state import OUTPUTS
 
 # FARSI: a value within 0.1 % of its budget counts as met, and a met one as this much.

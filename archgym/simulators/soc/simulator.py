@@ -13,8 +13,7 @@ from archgym.evaluation.capabilities import Bottleneck
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.kit import KitSimulator, Option, declared
-from archgym.simulators.kit.economics import (
+from archgym.physics.economics import (
     DEFAULT_GRID,
     NODES,
     THREE_YEARS_H,
@@ -23,7 +22,7 @@ from archgym.simulators.kit.economics import (
     HoursOption,
     economic_metrics,
 )
-from archgym.simulators.kit.thermal import (
+from archgym.physics.thermal import (
     PACKAGE_K_PER_W,
     PackageOption,
     WindowOption,
@@ -31,25 +30,23 @@ from archgym.simulators.kit.thermal import (
     window_metrics,
     worst_window,
 )
+from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.soc.bounds import FINISHED, SocBounds, laws_of
 from archgym.simulators.soc.costs import COSTS, relieved
-from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
+from archgym.simulators.soc.graph import BURST_BYTES, CLOCK_HZ, Floats, TaskGraph
 from archgym.simulators.soc.kernel.state import (
-    CLOCK_HZ,
-    KINDS,
     OUTPUTS,
     OWN,
     PROCESSOR_ENERGY,
     PROCESSOR_RATE,
     Designs,
-    Floats,
     Log,
     Rules,
     empty_log,
     output_count,
     scratch,
 )
-from archgym.simulators.soc.machine import CLOCKS, cacti
+from archgym.simulators.soc.machine import CLOCKS, KINDS, cacti
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
@@ -121,8 +118,8 @@ class SocSimulator(KitSimulator):
           space: One of `space_names`.
           fidelity: `farsi` keeps FARSI's deviations from its own model; `default` corrects them.
           graph: A task graph that ships, a file, or several joined with `+`.
-          node: Node of SRAM, by the arrays of the kit, and of price and carbon of the area without
-            DRAM. Processors and accelerators stay those of FARSI's library.
+          node: Node of SRAM, by arrays of `archgym.physics`, and of price and carbon of the area
+            without DRAM. Processors and accelerators stay those of FARSI's library.
           dies: As its `Option` says; so do the others.
 
         Raises:
@@ -180,7 +177,7 @@ class SocSimulator(KitSimulator):
         return self._simulate(indices, cost)
 
     def _simulate(self, indices: np.ndarray, cost: str | None) -> BatchResult:
-        designs, reason = self._space.decode(indices)
+        designs, reason = self._space.machine_of(indices)
         values = np.full((len(indices), len(self.spec.simulated_metrics)), np.nan)
         built = reason == FEASIBLE
         if not built.all():
@@ -202,7 +199,7 @@ class SocSimulator(KitSimulator):
         A memory's energy in a phase is its share of that of all memories. Temperatures are those at
         the ends of phases, within which powers are constant.
         """
-        designs, _ = self._space.decode(indices[None, :])
+        designs, _ = self._space.machine_of(indices[None, :])
         log = empty_log(len(self.graph.tasks), designs.memory_peak.shape[1])
         outputs = run(self.graph, designs, self._rules, cost, log=log, table=self._memories)
         found = dict(zip(OUTPUTS, outputs[0].tolist(), strict=False))
@@ -248,7 +245,7 @@ class SocSimulator(KitSimulator):
         """Return what bounds a design, from its log of phases, and moves that relieve it."""
         if self.space.name == _PUBLISHED:
             return []
-        from archgym.simulators.soc.kernel.bottlenecks import bottlenecks
+        from archgym.simulators.soc.bottlenecks import bottlenecks
 
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
         designs, log, _ = self.log(canonical)
@@ -261,7 +258,7 @@ class SocSimulator(KitSimulator):
           indices: (n_parameters,) of a system.
         """
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
-        designs, _ = self._space.decode(canonical)
+        designs, _ = self._space.machine_of(canonical)
         log = empty_log(len(self.graph.tasks), designs.memory_peak.shape[1])
         outputs = run(self.graph, designs, self._rules, log=log, table=self._memories)
         return designs, log, measure(self.graph, outputs)[0]
@@ -287,7 +284,7 @@ class SocSimulator(KitSimulator):
 
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
-        designs, _ = self._space.decode(indices)
+        designs, _ = self._space.machine_of(indices)
         # FARSI's own rules end a task with a hundredth of its work and data left.
         share = 1.0 if self._rules.exact_finish else FINISHED
         return laws_of(self.graph, designs, column, share)
@@ -295,7 +292,7 @@ class SocSimulator(KitSimulator):
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the blocks of a design and the places of its tasks."""
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
-        return system_files(self.graph, self._space.decode(canonical)[0])
+        return system_files(self.graph, self._space.machine_of(canonical)[0])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""

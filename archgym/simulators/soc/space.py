@@ -11,10 +11,10 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import unknown_name
+from archgym.simulators.soc.graph import CLOCK_HZ, Floats, Ints, TaskGraph, unroll_values
 from archgym.simulators.soc.kernel.canonical import Columns, SocForm, columns_of
-from archgym.simulators.soc.kernel.graph import TaskGraph, unroll_values
-from archgym.simulators.soc.kernel.state import CLOCK_HZ, DRAM, KINDS, OWN, Designs, Floats, Ints
-from archgym.simulators.soc.machine import CLOCKS, WIDTHS, tree_links
+from archgym.simulators.soc.kernel.state import DRAM, OWN, Designs
+from archgym.simulators.soc.machine import CLOCKS, KINDS, WIDTHS, tree_links
 from archgym.spaces.design import Condition
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
@@ -78,14 +78,14 @@ class SocSpace:
 
     Attributes:
       space: The parameters.
-      decode: From index vectors, (n, n_parameters), to the kernel's arrays, and a reason for each
-        that is not a system, (n,) int16: 0 where it is one.
+      machine_of: From index vectors, (n, n_parameters), to the kernel's arrays, and a reason for
+        each that is not a system, (n,) int16: 0 where it is one.
       sizes: Numbers of buses, memories and processors.
       groups: Sub-systems: names of parameters that belong together.
     """
 
     space: DesignSpace
-    decode: Callable[[np.ndarray], tuple[Designs, np.ndarray]]
+    machine_of: Callable[[np.ndarray], tuple[Designs, np.ndarray]]
     sizes: tuple[int, int, int]
     groups: dict[str, tuple[str, ...]]
 
@@ -119,10 +119,10 @@ def soc_space(name: str, graph: TaskGraph) -> SocSpace:
     sizes = (offer.buses, offer.memories, offer.processors)
     columns = columns_of(space.names, *sizes, graph.names)
 
-    def decode(indices: np.ndarray) -> tuple[Designs, np.ndarray]:
-        return _decode(space, columns, offer, indices), np.zeros(len(indices), dtype=np.int16)
+    def machine_of(indices: np.ndarray) -> tuple[Designs, np.ndarray]:
+        return _machine_of(space, columns, offer, indices), np.zeros(len(indices), dtype=np.int16)
 
-    return SocSpace(space, decode, sizes, _groups(space, graph))
+    return SocSpace(space, machine_of, sizes, _groups(space, graph))
 
 
 def _parameters(offer: _Offer, graph: TaskGraph) -> list[Parameter]:
@@ -207,7 +207,7 @@ def _groups(space: DesignSpace, graph: TaskGraph) -> dict[str, tuple[str, ...]]:
 # ---- from index vectors to the kernel
 
 
-def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) -> Designs:
+def _machine_of(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) -> Designs:
     n = len(indices)
 
     def values(columns: Ints, absent: float) -> Floats:
@@ -284,10 +284,10 @@ def published_space(graph: TaskGraph) -> SocSpace:
     )
     special = _first_accelerated(graph)
 
-    def decode(indices: np.ndarray) -> tuple[Designs, np.ndarray]:
-        return _decode_published(graph, special, indices)
+    def machine_of(indices: np.ndarray) -> tuple[Designs, np.ndarray]:
+        return _published_machine_of(graph, special, indices)
 
-    return SocSpace(space, decode, (SLOTS, SLOTS, SLOTS), {})
+    return SocSpace(space, machine_of, (SLOTS, SLOTS, SLOTS), {})
 
 
 def _first_accelerated(graph: TaskGraph) -> int:
@@ -297,7 +297,7 @@ def _first_accelerated(graph: TaskGraph) -> int:
     return graph.accelerated[0] if graph.accelerated else -1
 
 
-def _decode_published(
+def _published_machine_of(
     graph: TaskGraph, special: int, indices: np.ndarray
 ) -> tuple[Designs, np.ndarray]:
     n, n_tasks = len(indices), len(graph.tasks)

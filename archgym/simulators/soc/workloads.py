@@ -11,7 +11,7 @@ from typing import Any, Final
 from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, node_of, read_document
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.soc.kernel.graph import (
+from archgym.simulators.soc.graph import (
     MAX_TASKS,
     Accelerator,
     Budgets,

@@ -1,6 +1,6 @@
 """Address translation: TLBs, page walks, and hardware that makes them cheaper."""
 
-from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import Hardware
 from archgym.simulators.translation.simulator import TranslationSimulator
 

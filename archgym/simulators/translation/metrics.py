@@ -25,8 +25,8 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import require_kept
-from archgym.simulators.kit.arrays import TABLE_NODE, Array, cache_array, tlb_array
-from archgym.simulators.kit.economics import NODES
+from archgym.physics.arrays import TABLE_NODE, Array, cache_array, tlb_array
+from archgym.physics.economics import NODES
 from archgym.simulators.translation.kernel.counters import CLASSES, COLUMN
 from archgym.simulators.translation.machine import Core, Hardware
 

@@ -12,9 +12,8 @@ import numpy as np
 from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.kit import KitSimulator, Option, declared
-from archgym.simulators.kit.arrays import TABLE_NODE
-from archgym.simulators.kit.economics import (
+from archgym.physics.arrays import TABLE_NODE
+from archgym.physics.economics import (
     DEFAULT_GRID,
     THREE_YEARS_H,
     DiesOption,
@@ -23,19 +22,18 @@ from archgym.simulators.kit.economics import (
     NodeOption,
     economic_metrics,
 )
+from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.kernel.state import MAX_CHAINS
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import (
     CORES,
     DEFAULT_HARDWARE,
     PREFETCHERS,
     Core,
     Hardware,
-    hardware_of_many,
-    memory_of,
     on_core,
 )
 from archgym.simulators.translation.metrics import (
@@ -46,7 +44,13 @@ from archgym.simulators.translation.metrics import (
     leakage_mw,
     measures,
 )
-from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.translation.space import (
+    GROUPS,
+    SPACE_NAMES,
+    design_space,
+    machines_of,
+    memory_of,
+)
 from archgym.simulators.translation.workloads import (
     DEFAULT_WORKLOAD,
     TraceContent,
@@ -202,7 +206,7 @@ class TranslationSimulator(KitSimulator):
         """Count the events of designs on the trace, and compute their metrics."""
         content: TraceContent = workload.content
         hardware = [
-            self._with_system(design, content) for design in hardware_of_many(self.space, indices)
+            self._with_system(design, content) for design in machines_of(self.space, indices)
         ]
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
@@ -275,9 +279,7 @@ class TranslationSimulator(KitSimulator):
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         cycles, rate = column["total_cycles"], self._core.cycles_per_instruction
-        found = [
-            self._with_system(h, workload.content) for h in hardware_of_many(self.space, indices)
-        ]
+        found = [self._with_system(h, workload.content) for h in machines_of(self.space, indices)]
         instructions = column["ipc"] * cycles
         walks = instructions * column["walks_per_kilo_instruction"] / 1000.0
         # A fetch waits apart from the misses of the program's parallelism.

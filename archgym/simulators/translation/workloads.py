@@ -6,7 +6,7 @@ long trace is not held in memory: it is read again, part after part, for each ba
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
-from archgym.simulators.translation.kernel.prepared import Parts
 from archgym.traces import (
     AccessKind,
     MemoryTrace,
@@ -61,6 +60,10 @@ _MAX_HELD: Final = 2**22
 _USUAL_MLP: Final = 2.0
 # chosen: shorter traces leave too little to count after warm-up.
 _MIN_RECORDS: Final = 100
+
+
+Parts = Callable[[], Iterable[MemoryTrace]]
+"""Function that returns the consecutive parts of a trace, each time from the beginning."""
 
 
 @final

@@ -5,7 +5,7 @@ pytest.importorskip("pettingzoo")
 
 from archgym.agents._rllib.team import Team
 from archgym.envs import parallel
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 from archgym.testing.proving import proving_tasks
 
 MIXED, MAPPING, TINY = proving_tasks()

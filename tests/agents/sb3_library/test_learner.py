@@ -18,13 +18,14 @@ pytest.importorskip("sb3_contrib")
 
 import torch
 
-from archgym.agent.agent import Agent, Policy, agent_class, make_agent
+from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.agents._sb3.learner import even_parts
 from archgym.agents._sb3.training import learn, make_episodes, no_results
 from archgym.errors import BudgetExhausted, InvalidArgumentError, MissingExtraError
-from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
+from archgym.files.policy import Policy
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import Recorder, search
 from tests.agents.small import SMALL

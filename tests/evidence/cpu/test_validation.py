@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.cpu.workloads import read_trace
+from archgym.simulators.cpu.workloads.programs import read_trace
 from evidence.cpu import reference as module
 from evidence.cpu import validate
 from evidence.cpu.golden import golden_text

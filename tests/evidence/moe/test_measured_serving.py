@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.moe.kernel.columns import CHOICES
+from archgym.simulators.moe.machine.columns import CHOICES
 from archgym.simulators.moe.machine.engines import calibration
 from evidence.moe.fitting import fit, predict, problem
 from evidence.moe.measured import WORKLOAD, predictions, read_serving

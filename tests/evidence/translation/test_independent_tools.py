@@ -9,9 +9,9 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.simulators.translation.kernel.counters import COUNTERS
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import prepare
 from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import read_memory_trace
 from archgym.traces.recording import record

@@ -199,7 +199,7 @@ def test_folder_with_one_results_file_is_compared(
 
 @pytest.mark.slow
 def test_null_traces_of_the_reference_stay_null(reference: Path) -> None:
-    from archgym.simulators.translation.kernel.layout import Memory
+    from archgym.simulators.translation.layout import Memory
     from evidence.translation.trends import LARGE_DESIGNS, tried
 
     trace = module._traces(reference)["sqlite"]()

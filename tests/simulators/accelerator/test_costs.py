@@ -9,11 +9,11 @@ from archgym.evaluation.capabilities import results_without
 from archgym.evaluation.simulator import default_workload
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.costs import COSTS, without
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.kernel.evaluation import ManyEvaluations, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping
 from archgym.simulators.accelerator.metrics import METRICS
+from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from tests.simulators.accelerator.walking import random_mappings
 
 pytestmark = pytest.mark.slow

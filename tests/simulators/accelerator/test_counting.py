@@ -7,15 +7,10 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.formats.files import load_architecture
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import (
-    INPUTS,
-    Problem,
-    convolution,
-    matrix_multiply,
-)
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping, mapping_from_arrays
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping, mapping_from_arrays
+from archgym.simulators.accelerator.problem import INPUTS, Problem, convolution, matrix_multiply
 from evidence.accelerator.recorded import (
     recorded_architectures,
     recorded_layers,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.accelerator.kernel import energy
-from archgym.simulators.accelerator.kernel.energy import (
+from archgym.simulators.accelerator.machine import energy
+from archgym.simulators.accelerator.machine.energy import (
     ADDRESS_GENERATORS,
     Cost,
     buffer_registers,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.capabilities import exported
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.accelerator.formats.export import expressible_mapping, shared_dimensions
 from archgym.simulators.accelerator.formats.files import load_architecture, read_mapping
 from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
 from archgym.simulators.accelerator.kernel.evaluation import Access, evaluate_mapping
 from archgym.simulators.accelerator.simulator import AcceleratorSimulator
+from archgym.tasks.task import Task
 
 
 def written(task: Task, indices: np.ndarray, form: str, folder: Path) -> Path:
@@ -58,7 +58,7 @@ def test_files_of_timeloop_give_equal_counts_on_every_layer(seed: int, tmp_path:
     read = load_architecture(folder / "architecture.yaml")
     made = sorted(path.parent for path in folder.glob("*/problem.yaml"))
     assert len(made) == len(layers) == 12
-    notes = (folder / "NOTES.md").read_text() if (folder / "NOTES.md").exists() else ""
+    notes = (folder / "README.md").read_text()
     for (name, problem, mapping), layer in zip(layers, made, strict=True):
         assert (f"- {name}: " in notes) == bool(shared_dimensions(mapping))
         if shared_dimensions(mapping):
@@ -95,7 +95,7 @@ def test_cheaper_mapping_of_a_restricted_search_is_a_mapping_the_first_search_mi
     before, after = (evaluate_mapping(problem, built, mapping) for mapping in (first, other))
     assert ratio < 1
     assert after.energy_pj * after.cycles == pytest.approx(ratio * before.energy_pj * before.cycles)
-    assert "- conv2: a cheaper mapping was found for this layer, with 0.807" in files["NOTES.md"]
+    assert "- conv2: a cheaper mapping was found for this layer, with 0.807" in files["README.md"]
 
 
 def test_layer_is_mapped_where_a_restricted_dimension_makes_room_for_another(

@@ -14,8 +14,8 @@ from archgym.simulators.accelerator.formats.files import (
     read_architecture,
     read_mapping,
 )
-from archgym.simulators.accelerator.kernel.problem import matrix_multiply
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.problem import matrix_multiply
 
 PROBLEM = matrix_multiply("product", rows=8, inner=4, columns=6)
 

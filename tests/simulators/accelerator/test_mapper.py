@@ -8,12 +8,12 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.simulators.accelerator.formats.files import load_architecture
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.kernel.buffers import work
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping.bounds import lower_bound
 from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.simulators.accelerator.workloads import layer_named
 from evidence.accelerator.reference import _mapper
 from tests.simulators.accelerator.test_counting import SMALL, roomy

@@ -9,17 +9,17 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import default_workload
-from archgym.evaluation.task import Task
+from archgym.physics.economics import NODES
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.formats.files import load_architecture
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
 from archgym.simulators.accelerator.space import (
     HARDWARE_SPACES,
-    hardware,
+    machine_of,
     published_hardware,
     published_space,
 )
-from archgym.simulators.kit.economics import NODES
+from archgym.tasks.task import Task
 from evidence.accelerator.reference import (
     _archgym,
     _published_values,
@@ -34,7 +34,7 @@ def default(simulator: AcceleratorSimulator) -> dict[str, object]:
 
 
 def test_default_design_is_the_eyeriss_like_one() -> None:
-    built, known = hardware("default", {}), load_architecture("eyeriss-like")
+    built, known = machine_of("default", {}), load_architecture("eyeriss-like")
 
     assert (built.mac.instances, built.mac.mesh_x) == (168, 14)
     assert built.mac.energy_pj == pytest.approx(known.mac.energy_pj)
@@ -104,8 +104,8 @@ def test_default_design_shrinks_until_it_fits_the_area() -> None:
 
     small = default(AcceleratorSimulator(area_mm2="1.0"))
 
-    assert hardware("default", usual).area_um2 == pytest.approx(2.11486372e6)
-    assert hardware("default", small).area_um2 == pytest.approx(0.96628712e6)
+    assert machine_of("default", usual).area_um2 == pytest.approx(2.11486372e6)
+    assert machine_of("default", small).area_um2 == pytest.approx(0.96628712e6)
     changed = {name: small[name] for name in usual if small[name] != usual[name]}
     assert changed == {"weight_words": 96, "buffer_kib": 32}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.simulators.accelerator.kernel.problem import convolution
 from archgym.simulators.accelerator.kernel.systolic import systolic_run
+from archgym.simulators.accelerator.problem import convolution
 from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 from evidence.accelerator.reference import _closed_form, _scale_sim
 

@@ -12,8 +12,8 @@ from archgym.simulators.accelerator.formats.files import (
     read_mapping,
 )
 from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
-from archgym.simulators.accelerator.kernel.problem import convolution
 from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.problem import convolution
 
 LAYER = convolution("layer", channels=16, filters=32, output=(28, 28), kernel=(3, 3))
 # Timeloop's own names of levels, and those of the nodes.

@@ -17,10 +17,10 @@ from archgym.simulators.accelerator.formats.timeloop_yaml import (
     read_timeloop_problem,
     timeloop_mapping_text,
 )
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
-from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from evidence.accelerator.recorded import recorded_layers, recorded_mappings
 from evidence.accelerator.reference import disagreements
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from archgym.simulators.accelerator.kernel.architecture import Architecture
-from archgym.simulators.accelerator.kernel.problem import Problem
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.machine.architecture import Architecture
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Problem
 
 
 def random_mappings(

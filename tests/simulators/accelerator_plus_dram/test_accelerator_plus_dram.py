@@ -9,9 +9,9 @@ import archgym as ag
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.capabilities import exported
 from archgym.simulators.accelerator import AcceleratorSimulator
-from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
 from archgym.simulators.accelerator.kernel.tiles import Array, tiles_of
+from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.workloads import layer_named, load_network
 from archgym.simulators.accelerator_plus_dram import AcceleratorDramSimulator
 from archgym.simulators.accelerator_plus_dram.memory import (

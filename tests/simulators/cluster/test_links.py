@@ -1,6 +1,9 @@
 """Messages share links, and no iteration is shorter than bytes over bandwidth of a link."""
 
+import os
 from dataclasses import replace
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,21 @@ import pytest
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.kernel.engine import simulate
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine.clusters import NPUS
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.machine.parallelism import Parallelism
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.cluster.runs import run
 from archgym.simulators.cluster.space import SPACE_NAMES
 from archgym.simulators.cluster.workloads import transformer
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
+from archgym.tasks.task import Task
+from evidence.cluster.astrasim import models_of
 from evidence.cluster.entries import graphs_of_entries
+from evidence.cluster.published import published_lines
+from evidence.cluster.reading import parallelism_of, system_of
+from evidence.recorded import read_rows
 from experiments.cluster_links import sample
 
 SMALL = transformer(
@@ -79,11 +93,54 @@ def test_links_of_one_npu_stand_for_those_of_all(space: str) -> None:
     assert np.quantile(error, 0.9) <= 0.05
 
 
-@pytest.mark.parametrize("fidelity", ["standard", "short", "every-link", "congestion-free"])
+@pytest.mark.parametrize(
+    ("fidelity", "backend"), [("store-and-forward", "aware"), ("congestion-free", "unaware")]
+)
+def test_recorded_iterations_of_astra_sim_have_a_fidelity(fidelity: str, backend: str) -> None:
+    simulator = ClusterSimulator("table", fidelity=fidelity)
+    values = simulator.values_of(simulator.space.design_at(simulator.space.default_indices))
+    network = {name: values[name] for name in ("backend", "shared") if name in values}
+    folder = Path(str(resources.files("evidence.cluster"))) / "data" / "golden"
+    models = models_of(folder)
+    n_equal = 0
+    for row in read_rows(folder / "results" / "training.csv"):
+        if row.cells["backend"] != backend or row.cells["status"] != "ok":
+            continue
+        given = replace(system_of(row.cells), backend="unaware")
+        layers = models[row.cells["workload"]].layers
+        built = Built(
+            replace(given, **network), parallelism_of(row.cells), layers, NPUS["a100-80g"], (), ()
+        )
+        outcome = run(built, shortcut=False).outcome
+        assert int(outcome.finish_ns.max()) == int(row.cells["time_ns"])
+        n_equal += 1
+    assert n_equal >= 3
+
+
+@pytest.mark.parametrize("active_chunks", [1, 2, 4])
+def test_chunks_of_halving_doubling_share_the_links_between_blocks_of_a_ring(
+    active_chunks: int,
+) -> None:
+    halving = dict.fromkeys(COLLECTIVES, ("halvingDoubling",)) | {"all_to_all": ("direct",)}
+    ring = system(
+        topology=("Ring",), npus=(16,), algorithms=halving, splits=8, active_chunks=active_chunks
+    )
+    spread = Parallelism(dp=16, roles=("dp",), microbatches=1, microbatch=2)
+    built = Built(replace(ring, shared=True), spread, SMALL.layers, NPUS["a100-80g"], (), (0,))
+
+    usual = run(built).outcome.finish_ns.max()
+    linked = replace(built.system, backend="aware")
+    every = run(replace(built, system=linked)).outcome.finish_ns.max()
+
+    # With the mean load of links for that of the one between the blocks, it was down to a half.
+    assert usual == pytest.approx(every, rel=0.08)
+
+
+@pytest.mark.parametrize("fidelity", ClusterSimulator.spec.fidelity_names)
 @pytest.mark.parametrize("space", SPACE_NAMES)
 def test_no_link_carries_more_than_its_bandwidth(space: str, fidelity: str) -> None:
     npus = {"parallel": {}, "cosmic-2025": {}}.get(space, {"npus": "16"})
-    if fidelity == "every-link" and not npus:
+    if fidelity in ("every-link", "store-and-forward") and not npus:
         pytest.skip("simulating each link of 256 NPUs takes too long")
     simulator = ClusterSimulator(space, fidelity=fidelity, **npus)
     designs = simulator.space.canonical(simulator.space.sample(12, np.random.default_rng(5)))
@@ -114,3 +171,35 @@ def test_time_below_bytes_over_bandwidth_is_infeasible_without_congestion() -> N
     outcome = usual.run(design, workload).outcome
     assert outcome.busiest_ns.max() <= outcome.finish_ns.max()
     assert outcome.finish_ns.max() > 136.7e9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fidelity", ["standard", "short", "congestion-free"])
+def test_search_returns_no_design_whose_links_carry_more_than_their_bandwidth(
+    fidelity: str, tmp_path: Path
+) -> None:
+    task = Task.make("cluster", "gpt3-175b", space="parallel", fidelity=fidelity, system="h100-512")
+
+    Study.create(tmp_path / "study", task, "genetic", seed=0, budget=60).run()
+
+    log = read_study(tmp_path / "study")
+    feasible = log.records.values[log.records.reason == 0]
+    assert len(feasible) >= 20
+    column = {spec.name: feasible[:, at] for at, spec in enumerate(log.metrics)}
+    # Each NPU sends over one link up to a switch; its GB are 2^30 bytes, as in ASTRA-sim.
+    for dim, gb_per_s in enumerate((450.0, 50.0)):
+        bytes_ms = 1e3 * column[f"sent_{dim}_gb"] / (gb_per_s * 2**30 / 1e9)
+        assert (column["time_ms"] >= bytes_ms * (1.0 - 1e-9)).all()
+        assert (column[f"use_{dim}_percent"] <= 100.0 * (1.0 + 1e-9)).all()
+
+
+@pytest.mark.skipif("ARCHGYM_REFERENCE" not in os.environ, reason="needs ARCHGYM_REFERENCE")
+def test_published_figures_stay_near_with_shared_links() -> None:
+    folder = Path(os.environ["ARCHGYM_REFERENCE"]) / "cluster"
+
+    free, shared = (published_lines(folder, lambda _: None, on) for on in (False, True))
+
+    assert len(shared) >= 20
+    assert all(line.error <= line.tolerance for line in shared)
+    change = [abs(b.ours / a.ours - 1.0) for a, b in zip(free, shared, strict=True)]
+    assert 0.0 < max(change) <= 0.001

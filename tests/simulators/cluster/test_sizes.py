@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.task import Task
 from archgym.simulators.cluster import ClusterSimulator
+from archgym.tasks.task import Task
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, StorageError
-from archgym.simulators.cpu.workloads import kinds_of, read_trace, trace_of
+from archgym.simulators.cpu.workloads.programs import kinds_of, read_trace, trace_of
 from archgym.traces.instructions.generators import generate
 from archgym.traces.instructions.records import RECORD, write_records
 

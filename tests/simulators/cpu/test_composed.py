@@ -16,7 +16,7 @@ from archgym.simulators.cpu.kernel.composed.memory import (
 )
 from archgym.simulators.cpu.kernel.run import COUNTERS
 from archgym.simulators.cpu.machine import machine
-from archgym.simulators.cpu.workloads import load
+from archgym.simulators.cpu.workloads.programs import load
 from archgym.simulators.dram.ramulator.kernel.run import Requests, decode, run
 
 WARMUP, LENGTH = 5_000, 15_000

@@ -10,7 +10,7 @@ from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import COUNTERS, run
 from archgym.simulators.cpu.machine import machine
-from archgym.simulators.cpu.workloads import load
+from archgym.simulators.cpu.workloads.programs import load
 
 WARMUP, LENGTH = 5_000, 15_000
 

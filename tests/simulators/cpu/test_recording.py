@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, StorageError
-from archgym.simulators.cpu.workloads import kinds_of, read_trace
+from archgym.simulators.cpu.workloads.programs import kinds_of, read_trace
 
 pytest.importorskip("capstone")
 if shutil.which("gcc") is None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.capabilities import results_without
-from archgym.evaluation.executor import executor_for
 from archgym.evaluation.simulator import Simulator
-from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import Core, run, state_of
 from archgym.simulators.cpu.kernel.warmup import _OWN, LIMIT_BYTES, WARM_UPS, WarmUps, key_of
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.space import SPACE_NAMES
-from archgym.simulators.cpu.workloads import load, names
+from archgym.simulators.cpu.workloads.programs import load, names
 from archgym.simulators.cpu_plus_dram import CpuDramSimulator
+from archgym.tasks.executor import executor_for
+from archgym.tasks.task import Task
 
 LATE = ("registers",)
 MEMORY = ("dram_data_rate", "dram_channels", "dram_queue")

@@ -12,7 +12,7 @@ from archgym.evaluation.capabilities import bounds_of, exported, results_without
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.composed.memory import DEVICES, Memory, simulate
 from archgym.simulators.cpu.machine import machine
-from archgym.simulators.cpu.workloads import load
+from archgym.simulators.cpu.workloads.programs import load
 from archgym.simulators.cpu_plus_dram import CpuDramSimulator
 from archgym.simulators.dram.ramulator.kernel.run import MAPPINGS, Configuration, decode
 from archgym.simulators.dram.ramulator.machine import standard

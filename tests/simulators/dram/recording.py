@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.dram.kernel.batch import (
+from archgym.simulators.dram.dramsys.kernel.batch import (
     OUTPUTS,
     Tables,
     _check_trace,
@@ -15,8 +15,8 @@ from archgym.simulators.dram.kernel.batch import (
     run_job,
     trace_table,
 )
-from archgym.simulators.dram.kernel.commands import COMMAND_NAMES
-from archgym.simulators.dram.kernel.state import COMMAND_LOG
+from archgym.simulators.dram.dramsys.kernel.commands import COMMAND_NAMES
+from archgym.simulators.dram.dramsys.kernel.state import COMMAND_LOG
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.simulators.dram.formats.trace import Trace, read_trace
-from archgym.simulators.dram.kernel.bursts import split
-from archgym.simulators.dram.kernel.devices import device
+from archgym.simulators.dram.dramsys.devices import device
+from archgym.simulators.dram.dramsys.kernel.bursts import split
 from archgym.simulators.dram.workloads.shipped import shipped_trace
+from archgym.simulators.dram.workloads.trace import Trace, read_trace
 
 GIB = 2**30
 

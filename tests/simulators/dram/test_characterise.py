@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.devices import device
-from archgym.simulators.dram.workloads.characteristics import characterise
+from archgym.simulators.dram.dramsys.characteristics import characterise
+from archgym.simulators.dram.dramsys.devices import device
 from archgym.simulators.dram.workloads.generators import Traffic, random_access, stream
+from archgym.simulators.dram.workloads.trace import Trace
 
 DDR3 = device("ddr3-1600")
 

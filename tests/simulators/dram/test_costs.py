@@ -8,10 +8,10 @@ import pytest
 from archgym.evaluation.capabilities import results_without
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.costs import COSTS
-from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
-from archgym.simulators.dram.kernel.timing import device_table
+from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names
+from archgym.simulators.dram.dramsys.kernel.timing import device_table
 from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.workloads.trace import Trace
 
 CLOCK_NS = 1.25
 N = 400

@@ -9,7 +9,7 @@ from archgym.simulators.dram.kernel.currents import (
     core_energy,
 )
 from archgym.simulators.dram.kernel.power import count_commands
-from archgym.simulators.dram.kernel.state import KINDS, blank_account
+from archgym.simulators.dram.kernel.records import KINDS, blank_account
 
 _CURRENT = {"0": 0.06, "2n": 0.03, "3n": 0.05, "4r": 0.15, "4w": 0.14, "5": 0.25} | {
     "6": 0.02,

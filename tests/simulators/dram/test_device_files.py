@@ -8,13 +8,13 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.dramsys.devices import device
+from archgym.simulators.dram.dramsys.mapping import reference_mapping
 from archgym.simulators.dram.formats.devices import (
     load_device,
     load_mapping,
 )
 from archgym.simulators.dram.formats.dramsys import read_mapping, read_memspec
-from archgym.simulators.dram.kernel.devices import device
-from archgym.simulators.dram.kernel.mapping import reference_mapping
 
 _MAPPING = {
     "CONGEN": {

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.kernel.devices import device
-from archgym.simulators.dram.kernel.energy import CAUSES
-from archgym.simulators.dram.kernel.timing import rules
+from archgym.simulators.dram.dramsys.devices import device
+from archgym.simulators.dram.dramsys.kernel.energy import CAUSES
+from archgym.simulators.dram.dramsys.kernel.timing import rules
 from tests.simulators.dram.test_kernel import READ, WRITE, address, run
 
 # ddr3-1600, one of eight chips: 28 * 1.25 ns * (70 - 45) mA * 1.5 V and so on.

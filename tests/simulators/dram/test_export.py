@@ -10,15 +10,15 @@ import pytest
 from archgym.errors import InvalidDesignError
 from archgym.evaluation import capabilities
 from archgym.evaluation.simulator import default_workload
-from archgym.evaluation.task import Task
 from archgym.report.export import export_design
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS, simulate, tables
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.dramsys.mapping import AddressMapping, decode
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, read_mapping, read_memspec
-from archgym.simulators.dram.formats.trace import read_trace
-from archgym.simulators.dram.kernel.batch import OUTPUTS, simulate, tables
-from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.mapping import AddressMapping, decode
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.workloads.trace import read_trace
+from archgym.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,18 @@ def exported(task: Task, indices: np.ndarray, folder: Path) -> DramsysSimulation
     """Return the simulation in the files that a design is exported to."""
     export_design(task, indices, "dramsys").write(folder)
     given = json.loads((folder / "simulation.json").read_text())["simulation"]
-    controller = json.loads((folder / given["mcconfig"]).read_text())["mcconfig"]
+    configs = folder / "configs"
+    controller = json.loads((configs / "mcconfigs" / given["mcconfig"]).read_text())["mcconfig"]
+    thermal = json.loads((configs / "thermalsim" / given["thermalconfig"]).read_text())
+    assert "ThermalSimPeriod" in thermal["thermalsimconfig"]
+    assert (configs / "simulator" / given["simconfig"]).is_file()
     (player,) = given["tracesetup"]
     assert controller.keys() == set(CONTROLLER_KEYS.values())
     return DramsysSimulation(
         {name: controller[key] for name, key in CONTROLLER_KEYS.items()},
-        read_mapping(folder / given["addressmapping"]),
-        read_memspec(folder / given["memspec"]),
-        folder / player["name"],
+        read_mapping(configs / "amconfigs" / given["addressmapping"]),
+        read_memspec(configs / "memspecs" / given["memspec"]),
+        folder / "traces" / player["name"],
         player["clkMhz"],
     )
 
@@ -107,7 +111,7 @@ def test_longer_requests_are_split_with_a_note(tmp_path: Path) -> None:
     found = export_design(task, task.space.default_indices, "dramsys")
     read = exported(task, task.space.default_indices, tmp_path / "files")
 
-    assert found.notes[0] == "Requests of long are longer than a burst of 64 bytes."
+    assert found.notes[0].startswith("Requests of long are longer than a burst of 64 bytes")
     assert len(read_trace(read.trace).ticks) == 5
     assert output_of(read, "total_time_ns") == task.reference[0, 0]
 
@@ -125,8 +129,8 @@ def test_second_controller_is_a_script_of_ramulator() -> None:
 
     files = export_design(task, task.space.indices_of(design), "ramulator").files
 
-    script = files["ramulator_config.py"]
-    compile(script, "ramulator_config.py", "exec")
+    script = files["memory.py"]
+    compile(script, "memory.py", "exec")
     for line in (
         "ramulator.controller.LPDDR5(",
         'org_preset="LPDDR5_16Gb_x16", timing_preset="LPDDR5_6400"',
@@ -138,7 +142,8 @@ def test_second_controller_is_a_script_of_ramulator() -> None:
         "for _ in range(4)",
     ):
         assert line in script
-    assert files["requests.trace"].split()[0] in ("LD", "ST")
+    assert files["requests.txt"].split()[1] in ("R", "W")
+    assert "ramulator.frontend.External(clock_ratio=1)" in script
 
 
 def test_speed_bin_that_ramulator_lacks_is_refused() -> None:

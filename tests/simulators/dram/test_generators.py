@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
+from archgym.simulators.dram.workloads.trace import Trace
 
 MIB = 2**20
 

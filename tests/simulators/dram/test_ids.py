@@ -6,9 +6,9 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator, device_names
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.families import RamulatorSimulator
+from archgym.tasks.task import Task
 
 
 @pytest.mark.parametrize("device", device_names())

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.formats.trace import read_trace
-from archgym.simulators.dram.kernel.batch import OUTPUTS, simulate, tables
-from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
-from archgym.simulators.dram.kernel.mapping import decode, layout, reference_mapping
+from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names
+from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS, simulate, tables
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.dramsys.mapping import decode, layout, reference_mapping
+from archgym.simulators.dram.workloads.trace import read_trace
 from tests.simulators.dram.recording import Recording, command_counts, record
 
 DEFAULTS: dict[str, Any] = {
@@ -80,7 +80,7 @@ def run(
 
 
 def commands_of(recording: Recording) -> list[tuple[str, int]]:
-    from archgym.simulators.dram.kernel.commands import COMMAND_NAMES
+    from archgym.simulators.dram.dramsys.kernel.commands import COMMAND_NAMES
 
     return [
         (COMMAND_NAMES[entry["command"]], int(entry["time"]) // CYCLE)
@@ -405,7 +405,7 @@ def test_milestones_of_every_request_equal_the_recorded_ones(name: str, referenc
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_command_equals_the_recorded_one(name: str, reference: Path) -> None:
-    from archgym.simulators.dram.kernel.commands import COMMAND_NAMES
+    from archgym.simulators.dram.dramsys.kernel.commands import COMMAND_NAMES
 
     folder = reference / "debug_traces" / name
     scenario, found = recorded_scenario(folder)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
-from archgym.simulators.dram.kernel.mapping import (
+from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names
+from archgym.simulators.dram.dramsys.mapping import (
     LAYOUTS,
     AddressMapping,
     decode,

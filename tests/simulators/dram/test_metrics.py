@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archgym.evaluation.task import Task
+from archgym.tasks.task import Task
 
 
 @pytest.mark.parametrize(

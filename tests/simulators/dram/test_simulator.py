@@ -11,14 +11,14 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.capabilities import facts_about
-from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.formats.trace import Trace, write_trace
-from archgym.simulators.dram.kernel.bursts import _Latest, prepared
-from archgym.simulators.dram.kernel.devices import dramsys_device_names
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.dramsys.devices import dramsys_device_names
+from archgym.simulators.dram.dramsys.kernel.bursts import _Latest, prepared
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.workloads.generators import random_access
 from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
+from archgym.simulators.dram.workloads.trace import Trace, write_trace
+from archgym.tasks.task import Task
 
 
 def default_design(simulator: DramSimulator, **values: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import UnknownNameError
-from archgym.simulators.dram.kernel.mapping import LAYOUTS
+from archgym.simulators.dram.dramsys.mapping import LAYOUTS
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
 from archgym.spaces.space import DesignSpace
 

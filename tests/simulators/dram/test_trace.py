@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
+from archgym.simulators.dram.workloads.trace import Trace, read_trace, trace_text, write_trace
+from archgym.tasks.task import Task
 
 
 def small(**changes: object) -> Trace:

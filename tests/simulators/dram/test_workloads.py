@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
-from archgym.simulators.dram.formats.trace import Trace, read_trace, write_trace
-from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.dramsys.characteristics import characterise
+from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names
 from archgym.simulators.dram.workloads import shipped as workloads
-from archgym.simulators.dram.workloads.characteristics import characterise
 from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace, shipped_trace
+from archgym.simulators.dram.workloads.trace import Trace, read_trace, write_trace
 from archgym.simulators.moe.kernel.replay import Events, replay_events
 from archgym.simulators.moe.workloads.routing import generate, routing_preset
 

@@ -9,10 +9,10 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.options import declared_options
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.task import Task
 from archgym.report.decision import decide
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 from tests.conformance.small import declared
 
 # Simulators with an area and a power, as quick as they can be.

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings, stream_of
 from archgym.simulators.kv.formats.trace import read_requests
-from archgym.simulators.kv.kernel.layout import OFFERED
+from archgym.simulators.kv.kernel.policies import OFFERED
 from archgym.simulators.kv.kernel.run import checksum, optimum, run_offload, run_pool, run_radix
-from archgym.simulators.kv.workloads import stream_blocks
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings, stream_of
+from archgym.simulators.kv.workloads.traces import stream_blocks
 
 Made = Callable[[list[tuple[int, int, list[int]]]], StreamBlocks]
 

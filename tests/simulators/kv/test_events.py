@@ -10,8 +10,8 @@ import pytest
 from archgym.errors import FileFormatError
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
-from archgym.simulators.kv.workloads import read_trace
+from archgym.simulators.kv.workloads.stream import StreamSettings, stream_of
+from archgym.simulators.kv.workloads.traces import read_trace
 
 
 def stored(names: list[Any], parent: Any = None, **others: Any) -> dict[str, Any]:

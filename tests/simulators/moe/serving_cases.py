@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 
 from archgym.simulators.moe import MoeModel, NodePreset, Requests, Routing, node
-from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
+from archgym.simulators.moe.kernel.run import Run, documents, run
 from archgym.simulators.moe.machine.hardware import Link
 from archgym.simulators.moe.machine.plan import plan
 from archgym.simulators.moe.machine.serving import Serving
-from archgym.simulators.moe.workloads.routing import RoutingPreset, generate
+from archgym.simulators.moe.workloads.routing import RoutingPreset, generate, popularity
 
 MODEL: Final = MoeModel(
     name="small",

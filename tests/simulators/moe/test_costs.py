@@ -9,9 +9,9 @@ from archgym.errors import UnknownNameError
 from archgym.evaluation.capabilities import results_without
 from archgym.evaluation.simulator import default_workload
 from archgym.simulators.moe import NodePreset, Requests, Routing, node
-from archgym.simulators.moe.kernel.columns import CpuRule, Prefetch, Replacement, Scope
-from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
-from archgym.simulators.moe.machine.costs import own_joules, relieved
+from archgym.simulators.moe.costs import own_joules, relieved
+from archgym.simulators.moe.kernel.run import Run, documents, run
+from archgym.simulators.moe.machine.columns import CpuRule, Prefetch, Replacement, Scope
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import Host, Link
 from archgym.simulators.moe.machine.plan import plan
@@ -19,6 +19,7 @@ from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import SPACE_NAMES
+from archgym.simulators.moe.workloads.routing import popularity
 from archgym.simulators.moe.workloads.workload import Promise
 from tests.simulators.moe.serving_cases import MODEL, N_BLOCKS, ROUTING, SERVER, closed, serve
 

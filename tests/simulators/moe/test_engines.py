@@ -12,10 +12,10 @@ from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameErr
 from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import default_workload
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.kernel.columns import COSTS
-from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, popularity, run
+from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, run
 from archgym.simulators.moe.machine.clock import Constants
 from archgym.simulators.moe.machine.clock import engine_costs as costs_of_engine
+from archgym.simulators.moe.machine.columns import COSTS
 from archgym.simulators.moe.machine.engines import (
     PRIORS,
     Calibration,
@@ -24,13 +24,13 @@ from archgym.simulators.moe.machine.engines import (
     labels,
 )
 from archgym.simulators.moe.machine.hardware import gpu, node
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import plan
-from archgym.simulators.moe.machine.presets import model
 from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.machine.timing import engine_dimensions, engine_labels
+from archgym.simulators.moe.workloads.models import MoeModel
+from archgym.simulators.moe.workloads.presets import model
 from archgym.simulators.moe.workloads.requests import Requests, uniform_requests
-from archgym.simulators.moe.workloads.routing import Routing
+from archgym.simulators.moe.workloads.routing import Routing, popularity
 
 SMALL = MoeModel(
     name="small", layers=4, moe_layers=4, hidden=2048, experts=32, top_k=4, expert_inner=1024,

@@ -10,11 +10,12 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.moe import node
 from archgym.simulators.moe.kernel.exchange import makespan
-from archgym.simulators.moe.kernel.run import documents, popularity, run
+from archgym.simulators.moe.kernel.run import documents, run
 from archgym.simulators.moe.kernel.state import MAX_DEGREE
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.plan import plan
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.routing import popularity
 from tests.simulators.moe.serving_cases import MODEL, ROUTING, closed
 
 

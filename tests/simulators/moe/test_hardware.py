@@ -8,13 +8,13 @@ import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
 from archgym.evaluation.simulator import default_workload
-from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.kernel.columns import COSTS
+from archgym.simulators.moe.machine.columns import COSTS
 from archgym.simulators.moe.machine.hardware import gpu, gpu_names, node, node_names
-from archgym.simulators.moe.machine.presets import model
 from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.machine.timing import layer_costs
+from archgym.simulators.moe.workloads.presets import model
+from archgym.tasks.task import Task
 
 
 def test_every_preset_names_its_sources() -> None:

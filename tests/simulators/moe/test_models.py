@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, UnknownNameError
-from archgym.simulators.moe.machine.presets import model, model_names
+from archgym.simulators.moe.workloads.presets import model, model_names
 
 # Total and active parameters [1e9], keys and values of a token [bytes]: model cards on Hugging
 # Face, and for V3 its technical report, table 1.

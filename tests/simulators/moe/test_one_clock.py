@@ -11,7 +11,7 @@ import archgym as ag
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import default_workload
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.kernel.columns import CHOICES, COSTS
+from archgym.simulators.moe.machine.columns import CHOICES, COSTS
 from archgym.simulators.moe.simulator import Ready
 
 CLOSE = {"tpot_mean_ms": 0.015, "output_per_s": 0.015, "ttft_mean_ms": 0.03}

@@ -7,7 +7,7 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.simulators.moe.machine.hardware import node
-from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.workloads.presets import model
 from archgym.simulators.moe.workloads.routing import routing_preset
 
 

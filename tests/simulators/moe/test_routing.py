@@ -10,9 +10,8 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.files.archive import write_archive
 from archgym.runtime.reductions import collected_reductions
-from archgym.simulators.moe.formats.routing_trace import read_routing, write_routing
 from archgym.simulators.moe.kernel.replay import Events, replay_events
-from archgym.simulators.moe.machine.presets import model, model_names
+from archgym.simulators.moe.workloads.presets import model, model_names
 from archgym.simulators.moe.workloads.routing import (
     Routing,
     RoutingPreset,
@@ -20,6 +19,7 @@ from archgym.simulators.moe.workloads.routing import (
     routing_preset,
     routing_preset_names,
 )
+from archgym.simulators.moe.workloads.routing_trace import read_routing, write_routing
 from evidence.moe.calibrate import pooled_layers
 
 # Drawn once; the generator takes nothing from the machine or from a library's release.

@@ -7,7 +7,8 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe import Requests, node
-from archgym.simulators.moe.kernel.columns import (
+from archgym.simulators.moe.kernel.run import Run, documents, run
+from archgym.simulators.moe.machine.columns import (
     CHOICES,
     Admission,
     CpuRule,
@@ -18,10 +19,10 @@ from archgym.simulators.moe.kernel.columns import (
     Scope,
     Target,
 )
-from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
 from archgym.simulators.moe.machine.plan import MODEL_REASONS, plan
 from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.workloads.requests import prefix_hits
+from archgym.simulators.moe.workloads.routing import popularity
 from evidence.moe.runs import serve_at_once
 from tests.simulators.moe.serving_cases import (
     MODEL,

@@ -13,14 +13,14 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, UnknownNameError
 from archgym.evaluation.simulator import Workload, default_workload
-from archgym.evaluation.task import Task
 from archgym.simulators.moe import Routing
-from archgym.simulators.moe.formats.routing_trace import write_routing
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import GROUPS, SPACE_NAMES
 from archgym.simulators.moe.workloads.requests import Requests
+from archgym.simulators.moe.workloads.routing_trace import write_routing
 from archgym.simulators.moe.workloads.workload import Asked
 from archgym.studies.study import Study
+from archgym.tasks.task import Task
 
 GOLDEN = resources.files("archgym.simulators.moe").joinpath("data/golden.csv")
 

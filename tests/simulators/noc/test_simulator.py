@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError
+from archgym.errors import FileFormatError, InvalidDesignError
 from archgym.simulators.noc import NocSimulator
 
 HEADER = "cycle,source,destination,flits,waits_for\n"
@@ -92,16 +92,13 @@ def test_export_names_all_that_booksim_reads() -> None:
     indices = simulator.space.default_indices
     files = simulator.export("booksim", indices, simulator.workload("uniform"))
 
-    assert set(files) == {"booksim.cfg", "network.txt"}
+    assert {"booksim.cfg", "network.txt", "run.sh"} < set(files)
     assert "topology = anynet;\n" in files["booksim.cfg"]
     assert files["network.txt"].startswith("router 0 router 1 27 ")
 
 
-def test_list_that_is_exported_reads_back(tmp_path: Path) -> None:
+def test_list_of_packets_is_refused_by_booksim() -> None:
     simulator = NocSimulator()
-    traffic = simulator.workload("requests")
-    files = simulator.export("booksim", simulator.space.default_indices, traffic)
-    path = tmp_path / "requests.csv"
-    path.write_text(files["packets.csv"])
 
-    assert simulator.workload(path).digest == traffic.digest
+    with pytest.raises(InvalidDesignError, match=r"workload 'requests' is one\. Choose a load"):
+        simulator.export("booksim", simulator.space.default_indices, simulator.workload("requests"))

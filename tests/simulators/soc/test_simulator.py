@@ -7,12 +7,12 @@ import pytest
 
 from archgym.errors import UnknownNameError
 from archgym.evaluation.capabilities import results_without
-from archgym.evaluation.task import Task
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.costs import COSTS
 from archgym.simulators.soc.kernel.state import OUTPUTS, Rules
 from archgym.simulators.soc.metrics import is_met, limits
 from archgym.simulators.soc.simulator import FIDELITIES, run
+from archgym.tasks.task import Task
 
 
 def _outputs(graph: str, rules: Rules, n: int = 200, seed: int = 0) -> dict[str, np.ndarray]:
@@ -21,7 +21,7 @@ def _outputs(graph: str, rules: Rules, n: int = 200, seed: int = 0) -> dict[str,
     rng = np.random.default_rng(seed)
     sizes = simulator.space.sizes
     indices = rng.integers(sizes, size=(n, len(sizes)), dtype=np.int64)
-    designs, _ = simulator._space.decode(indices)
+    designs, _ = simulator._space.machine_of(indices)
     outputs = run(simulator.graph, designs, rules)
     return {name: outputs[:, i] for i, name in enumerate(OUTPUTS)}
 

@@ -5,7 +5,7 @@ import pytest
 
 from archgym.errors import InvalidSpaceError
 from archgym.simulators.soc import SocSimulator
-from archgym.simulators.soc.kernel.graph import unroll_values
+from archgym.simulators.soc.graph import unroll_values
 from archgym.simulators.soc.machine import CLOCKS, WIDTHS
 from archgym.spaces.space import DesignSpace
 
@@ -208,7 +208,7 @@ def test_share_of_valid_published_actions_is_as_stated(graph: str, percent: floa
     n = 100_000
     indices = rng.integers(space.sizes, size=(n, space.n_parameters), dtype=np.int64)
 
-    _, reason = simulator._space.decode(indices)
+    _, reason = simulator._space.machine_of(indices)
 
     share = 100.0 * float((reason == 0).mean())
     # Three standard deviations of 100,000 draws.

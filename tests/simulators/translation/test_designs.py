@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.simulators.translation.kernel.layout import Memory
-from archgym.simulators.translation.machine import (
-    DEFAULT_HARDWARE,
-    hardware_of,
-    hardware_of_many,
+from archgym.simulators.translation.layout import Memory
+from archgym.simulators.translation.machine import DEFAULT_HARDWARE
+from archgym.simulators.translation.space import (
+    SPACE_NAMES,
+    design_space,
+    machine_of,
+    machines_of,
     memory_of,
 )
-from archgym.simulators.translation.space import SPACE_NAMES, design_space
 
 
 def design(**changes: Any) -> dict[str, Any]:
@@ -25,41 +26,41 @@ def test_default_design_is_the_default_hardware(name: str) -> None:
     space = design_space(name)
     default = space.default_indices[None, :]
 
-    assert hardware_of_many(space, default) == [DEFAULT_HARDWARE]
+    assert machines_of(space, default) == [DEFAULT_HARDWARE]
     assert memory_of(space, default) == [Memory()]
 
 
 def test_fully_associative_tlb_has_as_many_ways_as_entries() -> None:
-    assert hardware_of(design(l1_tlb_entries=96, l1_tlb_ways="full")).l1_ways == 96
+    assert machine_of(design(l1_tlb_entries=96, l1_tlb_ways="full")).l1_ways == 96
 
 
 def test_walk_cache_of_level_two_is_twice_as_large() -> None:
-    hardware = hardware_of(design(walk_cache_entries=8))
+    hardware = machine_of(design(walk_cache_entries=8))
 
     assert (hardware.walk_cache_4_entries, hardware.walk_cache_3_entries) == (8, 8)
     assert hardware.walk_cache_2_entries == 16
 
 
 def test_blocks_have_priority_only_where_there_are_any() -> None:
-    assert hardware_of(design(mechanism="victima")).l2_cache_policy == "tlb_srrip"
-    assert hardware_of(design(mechanism="radix")).l2_cache_policy == "srrip"
+    assert machine_of(design(mechanism="victima")).l2_cache_policy == "tlb_srrip"
+    assert machine_of(design(mechanism="radix")).l2_cache_policy == "srrip"
     off = design(mechanism="victima", victima_block_priority="off")
-    assert hardware_of(off).l2_cache_policy == "srrip"
+    assert machine_of(off).l2_cache_policy == "srrip"
     lru = design(mechanism="victima", l2_cache_replacement="lru")
-    assert hardware_of(lru).l2_cache_policy == "lru"
+    assert machine_of(lru).l2_cache_policy == "lru"
 
 
 def test_latencies_follow_from_sizes() -> None:
-    large = hardware_of(design(l2_tlb_entries=65536, l2_tlb_ways=16, l2_cache_kib=8192))
-    ideal = hardware_of(design(l2_tlb_entries=65536, l2_tlb_ways=16, l2_tlb_latency="ideal"))
+    large = machine_of(design(l2_tlb_entries=65536, l2_tlb_ways=16, l2_cache_kib=8192))
+    ideal = machine_of(design(l2_tlb_entries=65536, l2_tlb_ways=16, l2_tlb_latency="ideal"))
 
     assert (large.l2_cycles, large.l2_cache_cycles) == (39, 30)
     assert ideal.l2_cycles == 12
 
 
 def test_all_ways_are_no_limit_of_blocks() -> None:
-    assert hardware_of(design(victima_max_block_ways=16)).max_block_ways == 0
-    assert hardware_of(design(victima_max_block_ways=4)).max_block_ways == 4
+    assert machine_of(design(victima_max_block_ways=16)).max_block_ways == 0
+    assert machine_of(design(victima_max_block_ways=4)).max_block_ways == 4
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_all_ways_are_no_limit_of_blocks() -> None:
     [("walk", True, False), ("eviction", False, True), ("both", True, True)],
 )
 def test_insertion_of_blocks(insertion: str, on_miss: bool, on_eviction: bool) -> None:
-    hardware = hardware_of(design(mechanism="victima", victima_insertion=insertion))
+    hardware = machine_of(design(mechanism="victima", victima_insertion=insertion))
 
     assert (hardware.insert_on_miss, hardware.insert_on_eviction) == (on_miss, on_eviction)
 
@@ -100,5 +101,5 @@ def test_no_parameter_is_lost_on_the_way(name: str) -> None:
         changed = np.repeat(one, parameter.size, axis=0)
         changed[:, place] = np.arange(parameter.size)
         kept = space.canonical(changed[space.feasible(changed)])
-        made = zip(hardware_of_many(space, kept), memory_of(space, kept), strict=True)
+        made = zip(machines_of(space, kept), memory_of(space, kept), strict=True)
         assert len(set(made)) == len(kept) >= 2, parameter.name

@@ -11,9 +11,9 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.kernel.caches import _reserve
 from archgym.simulators.translation.kernel.counters import COUNTERS
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import prepare
 from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import (
     CACHE_POLICIES,
     FILLS,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.translation.kernel.layout import Memory, lay_out
 from archgym.simulators.translation.kernel.prepared import prepare
+from archgym.simulators.translation.layout import Memory, lay_out
 from tests.simulators.translation.traces import FIRST_PAGE, HUGE, SMALL, accesses, mixed, pages
 
 REGION = 512

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from archgym.evaluation.task import Task
 from archgym.simulators.translation import TranslationSimulator
 from archgym.simulators.translation.metrics import AREA_BUDGET_MM2
+from archgym.tasks.task import Task
 
 
 def reward(objective: str, **changes: Any) -> tuple[float, float]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from archgym.simulators.translation.kernel import prepared as prepared_module
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
+from archgym.simulators.translation.layout import Memory
 from archgym.traces import shipped_trace
 
 

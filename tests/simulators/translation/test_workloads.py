@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import latest_prepared
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.workloads import (
     DEFAULT_WORKLOAD,
     TraceContent,

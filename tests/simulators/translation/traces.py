@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from archgym.simulators.translation.kernel.counters import COUNTERS
-from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import prepare
 from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace
 

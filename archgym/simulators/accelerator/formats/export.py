@@ -15,10 +15,12 @@ from archgym.simulators.accelerator.formats.files import architecture_yaml
 from archgym.simulators.accelerator.formats.timeloop_nodes import spread_name
 from archgym.simulators.accelerator.formats.timeloop_problem import problem_text
 from archgym.simulators.accelerator.formats.timeloop_yaml import timeloop_mapping_text
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level
-from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem
+from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping
 from archgym.simulators.accelerator.mapping.mapper import Found, Search, find_mapping
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.kit.exports import Number, Tool, folder
 
 ARCHITECTURE: Final = "architecture"
 TIMELOOP: Final = "timeloop"
@@ -28,13 +30,33 @@ FORMATS: Final = {
 }
 # chosen: memories up to this size are register files in Accelergy's classes, larger ones SRAMs.
 _MOST_REGISTERS: Final = 1024
-_CHANGED: Final = """\
-Timeloop spreads a dimension along one axis of an array. The simulator's own mappings of these
-layers spread one along both, so they were searched again with that restriction. The mapper samples
-mappings, so the second search may find a cheaper one than the first. A mapping's cost is the
-quantity that the mapper minimises:
+_CHANGED: Final = (
+    "Timeloop spreads a dimension along one axis of an array. The simulator's own mappings of some "
+    "layers spread one along both, so they were searched again with that restriction. The mapper "
+    "samples mappings, so the second search may find a cheaper one than the first. A mapping's "
+    "cost is the quantity that the mapper minimises."
+)
+TOOL: Final = Tool(
+    name="Timeloop",
+    release="0.4 (timeloopfe.v4)",
+    get="the container of github.com/Accelergy-Project/timeloop-accelergy-exercises has it.",
+    program="python3",
+    inside="bin/python3",
+    module="timeloopfe.v4",
+)
+_RUN: Final = '''\
+"""Evaluate the mapping of each layer with Timeloop."""
 
-"""
+from pathlib import Path
+
+import timeloopfe.v4 as timeloop
+
+for folder in sorted(path.parent for path in Path().glob("*/problem.yaml")):
+    spec = timeloop.Specification.from_yaml_files(
+        "architecture.yaml", str(folder / "problem.yaml"), str(folder / "mapping.yaml")
+    )
+    timeloop.call_model(spec, output_dir=str("output" / folder))
+'''
 # chosen: searches of mappings with dimensions that keep to an axis; each takes a second at most.
 _MAX_RESTRICTED: Final = 32
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -65,21 +87,19 @@ def timeloop_files(
     Args:
       architecture: The accelerator.
       layers: Names, problems and mappings.
-      ratios: Costs of the mappings over those of the simulator's; `NOTES.md` lists those that are
-        not 1.
+      ratios: Costs of the mappings over those of the simulator's, which may have others.
 
     Raises:
       InvalidDesignError: Timeloop's nodes cannot express the architecture or a mapping.
     """
     spread = spread_architecture(architecture)
-    files = {"architecture.yaml": timeloop_architecture_text(architecture)}
+    files = {"architecture.yaml": timeloop_architecture_text(architecture), "run.py": _RUN}
+    numbers = []
     changed = [
-        f"- {layers[place][0]}: {_changed_cost(ratio)}.\n"
+        f"{layers[place][0]}: {_changed_cost(ratio)}."
         for place, ratio in enumerate(ratios)
         if ratio != 1.0
     ]
-    if changed:
-        files["NOTES.md"] = _CHANGED + "".join(changed)
     for number, (name, problem, mapping) in enumerate(layers, 1):
         both = shared_dimensions(mapping)
         if both:
@@ -87,12 +107,25 @@ def timeloop_files(
                 f"The mapping of {name!r} spreads {', '.join(sorted(both))} along both axes of "
                 "the array, which Timeloop cannot express. Spread it along one axis."
             )
-        folder = f"{number:02d}-{_file_name(name)}"
-        files[f"{folder}/problem.yaml"] = problem_text(problem)
-        files[f"{folder}/mapping.yaml"] = timeloop_mapping_text(
+        place = f"{number:02d}-{_file_name(name)}"
+        files[f"{place}/problem.yaml"] = problem_text(problem)
+        files[f"{place}/mapping.yaml"] = timeloop_mapping_text(
             spread_mapping(architecture, mapping), problem, spread
         )
-    return files
+        numbers.append(
+            Number(
+                metric=f"cycles of {name}",
+                value=float(evaluate_mapping(problem, architecture, mapping).cycles),
+                unit="cycles",
+                file=f"output/{place}/timeloop-model.stats.txt",
+                after=("Summary Stats", "Cycles:"),
+            )
+        )
+    differences = [_CHANGED, *changed] if changed else []
+    differences.append(
+        "Timeloop has one energy for all accesses of a component; the files have that of reads."
+    )
+    return folder(TOOL, files, '"$tool" run.py', numbers, differences=differences)
 
 
 def _changed_cost(ratio: float) -> str:

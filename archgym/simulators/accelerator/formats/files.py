@@ -14,9 +14,9 @@ from archgym.simulators.accelerator.formats.timeloop_yaml import (
     timeloop_architecture,
     timeloop_mapping,
 )
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
-from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping, loops_from_text
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping, loops_from_text
+from archgym.simulators.accelerator.problem import TENSORS, Problem
 
 ARCHITECTURES: Final = ("eyeriss-like", "simba-like", "ws-systolic-16", "tpu-like", "gemmini-like")
 """Built-in architectures, each a file in `data/architectures`."""

@@ -7,8 +7,8 @@ from typing import Final, final
 
 from archgym.errors import InvalidArgumentError
 from archgym.files.yaml_document import Node
-from archgym.simulators.accelerator.kernel.architecture import Level, MacArray
-from archgym.simulators.accelerator.kernel.energy import (
+from archgym.simulators.accelerator.machine.architecture import Level, MacArray
+from archgym.simulators.accelerator.machine.energy import (
     ADDRESS_GENERATORS,
     DRAM_PJ_PER_BIT,
     Cost,

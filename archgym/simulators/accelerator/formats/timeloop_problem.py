@@ -6,7 +6,7 @@ from typing import Final
 
 from archgym.errors import ArchGymError
 from archgym.files.yaml_document import Node
-from archgym.simulators.accelerator.kernel.problem import TENSORS, Axis, Problem
+from archgym.simulators.accelerator.problem import TENSORS, Axis, Problem
 
 TENSOR_ALIASES: Final = {"A": "Inputs", "B": "Weights", "Z": "Outputs"}
 """Names of the tensors of a product in Timeloop's shape gemm-ABZ."""

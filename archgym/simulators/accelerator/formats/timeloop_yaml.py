@@ -25,9 +25,9 @@ from archgym.simulators.accelerator.formats.timeloop_nodes import (
     spread_name,
 )
 from archgym.simulators.accelerator.formats.timeloop_problem import TENSOR_ALIASES, problem_of
-from archgym.simulators.accelerator.kernel.architecture import Architecture, Level
-from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem
-from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Loop, Mapping
+from archgym.simulators.accelerator.machine.architecture import Architecture, Level
+from archgym.simulators.accelerator.machine.mapping import LevelLoops, Loop, Mapping
+from archgym.simulators.accelerator.problem import TENSORS, Problem
 
 _FACTOR: Final = re.compile(r"([A-Za-z][A-Za-z_]*)\s*=?\s*([0-9]{1,9})(,[0-9]+)?[\s,]*")
 _MOST_TEXT: Final = 1000  # chosen: about ten times the longest list of factors

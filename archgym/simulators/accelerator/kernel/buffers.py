@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from archgym.simulators.accelerator.kernel.architecture import Architecture
-from archgym.simulators.accelerator.kernel.problem import MAX_AXES, Problem
+from archgym.simulators.accelerator.machine.architecture import Architecture
+from archgym.simulators.accelerator.problem import MAX_AXES, Problem
 
 
 class Work(NamedTuple):

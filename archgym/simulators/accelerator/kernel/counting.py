@@ -8,7 +8,6 @@ loop that it depends on steps, which needs no walk.
 import numpy as np
 
 from archgym.runtime.kernels import entry_point, inlined
-from archgym.simulators.accelerator.kernel.architecture import Machine
 from archgym.simulators.accelerator.kernel.buffers import Work
 from archgym.simulators.accelerator.kernel.layout import VALID, lay_out, tile_words
 from archgym.simulators.accelerator.kernel.neighbours import (
@@ -18,8 +17,9 @@ from archgym.simulators.accelerator.kernel.neighbours import (
     find_links,
     may_link,
 )
-from archgym.simulators.accelerator.kernel.problem import OUTPUTS, Shape
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.machine.architecture import Machine
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import OUTPUTS, Shape
 
 TIMELOOP, IDEAL, LEAST = 0, 1, 2
 """`LEAST` bounds the counts of both from below for any order of the loops."""

@@ -3,10 +3,10 @@
 import numpy as np
 
 from archgym.runtime.kernels import inlined
-from archgym.simulators.accelerator.kernel.architecture import Machine
 from archgym.simulators.accelerator.kernel.buffers import Work
-from archgym.simulators.accelerator.kernel.problem import Shape
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.machine.architecture import Machine
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Shape
 
 # Reasons why a mapping cannot run; a status is 16 x the level + the reason.
 VALID, OVER_CAPACITY, FAN_OUT_X, FAN_OUT_Y, FAN_OUT, NOT_KEPT = range(6)

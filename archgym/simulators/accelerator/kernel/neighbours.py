@@ -15,11 +15,11 @@ same.
 """
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.accelerator.kernel.architecture import Machine
 from archgym.simulators.accelerator.kernel.buffers import Work
 from archgym.simulators.accelerator.kernel.layout import axis_size, tile_words
-from archgym.simulators.accelerator.kernel.problem import Shape
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.machine.architecture import Machine
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Shape
 
 
 @inlined

@@ -3,9 +3,8 @@
 A layer becomes a product of matrices: rows are output pixels of all images, the inner length is
 that of a sum, columns are filters. The array holds a fold of one of the three matrices. Each fold
 costs the stream that passes through it and the skew of entering and leaving. Memory never stalls.
-On square arrays cycles and utilisation equal those of SCALE-Sim 3.0.0 with computed bandwidth. On
-other arrays they follow the same argument and have not been compared, nor have the words that cross
-the edges.
+Cycles and utilisation equal those of SCALE-Sim 3.0.0 with computed bandwidth, on square arrays and
+others. The words that cross the edges have not been compared.
 """
 
 import math
@@ -20,7 +19,7 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult
-from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.workloads import Network
 from archgym.spaces.parameter import Categorical, PowerOfTwo
 from archgym.spaces.space import DesignSpace
@@ -91,12 +90,7 @@ def systolic_run(
     """
     if n_rows < 1 or n_columns < 1:
         raise InvalidArgumentError(f"An array must have units; got {n_rows} x {n_columns}.")
-    bounds = {name: problem.bounds.get(name, 1) for name in "GCMRSNPQ"}
-    is_depthwise = "C" not in problem.bounds
-    serial = bounds["M"] if is_depthwise else bounds["G"]
-    rows = bounds["P"] * bounds["Q"] * bounds["N"]
-    inner = bounds["C"] * bounds["R"] * bounds["S"]
-    columns = 1 if is_depthwise else bounds["M"]
+    serial, rows, inner, columns = products(problem)
     # Extents along the array's rows and columns, length of the stream, and the cycles that filling
     # the array takes first.
     match dataflow:
@@ -117,6 +111,16 @@ def systolic_run(
     moved = (serial * passed[0], serial * passed[1], serial * passed[2])
     used = problem.n_operations / (n_rows * n_columns * cycles)
     return SystolicRun(cycles, serial * folds, used, sum(moved), moved)
+
+
+def products(problem: Problem) -> tuple[int, int, int, int]:
+    """Return the products of matrices that a layer is: their number, rows, inner size, columns."""
+    bounds = {name: problem.bounds.get(name, 1) for name in "GCMRSNPQ"}
+    is_depthwise = "C" not in problem.bounds
+    serial = bounds["M"] if is_depthwise else bounds["G"]
+    rows = bounds["P"] * bounds["Q"] * bounds["N"]
+    inner = bounds["C"] * bounds["R"] * bounds["S"]
+    return serial, rows, inner, 1 if is_depthwise else bounds["M"]
 
 
 def systolic_space() -> DesignSpace:

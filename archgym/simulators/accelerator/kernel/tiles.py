@@ -25,9 +25,9 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult
-from archgym.simulators.accelerator.kernel.energy import multiply_accumulate, registers, sram
-from archgym.simulators.accelerator.kernel.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, SystolicRun, systolic_run
+from archgym.simulators.accelerator.machine.energy import multiply_accumulate, registers, sram
+from archgym.simulators.accelerator.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.workloads import Network
 from archgym.spaces.parameter import Categorical, PowerOfTwo
 from archgym.spaces.space import DesignSpace

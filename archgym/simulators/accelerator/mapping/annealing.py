@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from archgym.runtime.kernels import compiled, entry_point, inlined
-from archgym.simulators.accelerator.kernel.architecture import Machine
 from archgym.simulators.accelerator.kernel.buffers import Work
 from archgym.simulators.accelerator.kernel.counting import assess
 from archgym.simulators.accelerator.kernel.layout import VALID, lay_out, tile_words
-from archgym.simulators.accelerator.kernel.problem import Shape
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.machine.architecture import Machine
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Shape
 
 ENERGY, CYCLES, EDP = range(3)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
-from archgym.simulators.accelerator.kernel.architecture import Architecture, allowed_dimensions
-from archgym.simulators.accelerator.kernel.problem import (
+from archgym.simulators.accelerator.machine.architecture import Architecture, allowed_dimensions
+from archgym.simulators.accelerator.problem import (
     INPUTS,
     OUTPUTS,
     TENSORS,

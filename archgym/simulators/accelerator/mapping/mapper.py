@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.accelerator.kernel.architecture import Architecture, allowed_dimensions
 from archgym.simulators.accelerator.kernel.buffers import work_for
 from archgym.simulators.accelerator.kernel.evaluation import (
     COUNT_MODES,
     evaluate_mappings,
     number_of,
 )
-from archgym.simulators.accelerator.kernel.problem import Problem
-from archgym.simulators.accelerator.mapping.bounds import LowerBound, lower_bound
-from archgym.simulators.accelerator.mapping.mapping import (
+from archgym.simulators.accelerator.machine.architecture import Architecture, allowed_dimensions
+from archgym.simulators.accelerator.machine.mapping import (
     Mapping,
     MappingArrays,
     mapping_from_arrays,
 )
+from archgym.simulators.accelerator.mapping.bounds import LowerBound, lower_bound
+from archgym.simulators.accelerator.problem import Problem
 
 if TYPE_CHECKING:
     from archgym.simulators.accelerator.mapping.annealing import Moves

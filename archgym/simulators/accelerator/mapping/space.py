@@ -7,23 +7,23 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.accelerator.kernel.architecture import (
+from archgym.simulators.accelerator.kernel.evaluation import evaluate_mappings
+from archgym.simulators.accelerator.machine.architecture import (
     Architecture,
     Level,
     MacArray,
     allowed_dimensions,
 )
-from archgym.simulators.accelerator.kernel.energy import (
+from archgym.simulators.accelerator.machine.energy import (
     ADDRESS_GENERATORS,
     buffer_registers,
     multiply_accumulate,
     sram,
 )
-from archgym.simulators.accelerator.kernel.evaluation import evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.mapping.bounds import lower_bound
 from archgym.simulators.accelerator.mapping.mapper import map_space
-from archgym.simulators.accelerator.mapping.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Problem
 from archgym.spaces.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 

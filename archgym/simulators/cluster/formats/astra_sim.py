@@ -9,9 +9,19 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from archgym.errors import InvalidDesignError
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Built
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.kit.exports import Tool, folder
 
+_SHARED: Final = (
+    "Messages share links in the design's fidelity. The networks of ASTRA-sim are those of the "
+    "fidelities congestion-free and store-and-forward."
+)
+_COMMAND: Final = """\
+"$tool" \\
+  --workload-configuration="${WORKLOAD:?names the prefix of Chakra traces}" \\
+  --system-configuration=system.json --network-configuration=network.yml \\
+  --remote-memory-configuration=memory.json --num-queues-per-dim="""
 # Parameters that unmodified ASTRA-sim fixes, with the value that it has.
 _FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
 
@@ -38,16 +48,28 @@ def astra_sim_files(built: Built) -> dict[str, str]:
         "parallelism.json": asdict(built.parallelism),
     }
     files = {name: json.dumps(content, indent=2) + "\n" for name, content in contents.items()}
-    program = "AstraSim_Analytical_Congestion_" + (
-        "Aware" if system.backend == "aware" else "Unaware"
+    kind = "Aware" if system.backend == "aware" else "Unaware"
+    program = f"AstraSim_Analytical_Congestion_{kind}"
+    tool = Tool(
+        name="ASTRA-sim",
+        release="2.0",
+        get="git clone --recursive https://github.com/astra-sim/astra-sim, and build its "
+        "analytical network; its place is the folder astra-sim.",
+        program=program,
+        inside=f"build/astra_analytical/build/bin/{program}",
     )
-    command = (
-        f"#!/bin/sh\n{program} \\\n  --workload-configuration=$WORKLOAD \\\n"
-        "  --system-configuration=system.json \\\n  --network-configuration=network.yml \\\n"
-        "  --remote-memory-configuration=memory.json \\\n"
-        f"  --num-queues-per-dim={system.queues}\n"
+    return folder(
+        tool,
+        {"network.yml": _network(system), **files},
+        f"{_COMMAND}{system.queues}",
+        differences=[
+            "ASTRA-sim reads the iteration as Chakra traces, a file for each NPU, which are not "
+            "among these files: name their prefix as WORKLOAD. No program reads parallelism.json; "
+            "it says which parallelisation the traces must have.",
+            *[_SHARED] * system.shared,
+        ],
+        why_none="Without the traces of the iteration no time can be compared.",
     )
-    return {"network.yml": _network(system), **files, "run.sh": command}
 
 
 def _network(system: System) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError, SimulatorError
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.graphs import Graphs
-from archgym.simulators.cluster.kernel.system import (
+from archgym.simulators.cluster.machine.system import (
     COLLECTIVES,
     GROUP_ENDPOINT_NS,
     INTER,
@@ -140,10 +140,11 @@ def _outcome(m: Ints, f: npt.NDArray[np.float64], is_deadlock: bool, log: Ints) 
         at = state.DIMS + dim * state.DIM_WORDS
         if m[at + state.DIM_SHARES] != dim:
             continue
-        is_mesh = m[at + state.DIM_TOPOLOGY] == state.FULLY_CONNECTED
-        begin, width = int(m[at + state.DIM_LINKS]), int(m[at + state.DIM_N]) if is_mesh else 2
+        begin, width = int(m[at + state.DIM_LINKS]), int(m[at + state.DIM_WIDTH])
         own = links[begin : begin + n * width]
-        busy[:, dim] = own.sum(), own.max()
+        is_mesh = m[at + state.DIM_TOPOLOGY] == state.FULLY_CONNECTED
+        # Links that stand for others along a ring count as their mean.
+        busy[:, dim] = own.sum() / (1 if is_mesh else width // 2), own.max()
     n_logged = min(int(m[state.N_LOGGED]), int(m[state.N_LOG]))
     return Outcome(
         deadlock=is_deadlock,
@@ -189,8 +190,10 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
     m[state.IS_AWARE] = system.backend == "aware"
     m[state.IS_SHARED] = system.shared
     m[state.IS_SANE] = system.sane
+    m[state.PACKETS] = system.packets
     # chosen: chains of a few entries, and a table that is quick to clear.
     m[state.N_HASH] = min(1 << 18, 1 << (16 * n_simulated - 1).bit_length())
+    places = system.places or tuple(range(len(system.npus)))
     stride = 1
     for dim, n in enumerate(system.npus):
         at = state.DIMS + dim * state.DIM_WORDS
@@ -200,17 +203,29 @@ def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> In
         m[at + state.DIM_TOPOLOGY] = TOPOLOGIES.index(system.topology[dim])
         is_mesh = system.topology[dim] == "FullyConnected"
         # Parts of a dimension share its links; those of a mesh lead to different NPUs.
-        own = dim if is_mesh or not system.places else system.places.index(system.places[dim])
+        own = dim if is_mesh else places.index(places[dim])
+        width = n if is_mesh else _links_of_npu(system, places, steps, places[dim])
+        m[at + state.DIM_WIDTH] = width
         m[at + state.DIM_SHARES] = own
         m[at + state.DIM_LINKS] = m[state.DIMS + own * state.DIM_WORDS + state.DIM_LINKS]
         if own == dim:
             m[at + state.DIM_LINKS] = m[state.N_LINKS]
-            m[state.N_LINKS] += n_simulated * (n if is_mesh else 2)
+            m[state.N_LINKS] += n_simulated * width
         stride *= n
         for collective, name in enumerate(COLLECTIVES):
             code = algorithm_code(system.algorithms[name][dim])
             m[state.ALGORITHMS + state.MAX_DIMS * collective + dim] = code
     return m
+
+
+def _links_of_npu(system: System, places: Sequence[int], steps: Any, place: int) -> int:
+    """Return the links of an NPU; all of a ring that it stands for if they carry uneven loads."""
+    parts = [dim for dim, other in enumerate(places) if other == place]
+    used = {names[dim] for dim in parts for names in system.algorithms.values()}
+    is_ring = system.topology[parts[0]] == "Ring" and "halvingDoubling" in used
+    if is_ring and steps is not None and not any(steps[dim] for dim in parts):
+        return 2 * max(system.npus[dim] for dim in parts)
+    return 2
 
 
 def _parameters(

@@ -35,26 +35,19 @@ def _take(m: Any, f: Any, link: Any, head: Any, ns: Any) -> Any:
 
 @helper
 def _cross(
-    m: Any,
-    f: Any,
-    source: Any,
-    target: Any,
-    dim: Any,
-    distance: Any,
-    ns: Any,
-    head: Any,
-    halves: Any,
+    m: Any, f: Any, source: Any, to: Any, dim: Any, distance: Any, ns: Any, head: Any, halves: Any
 ) -> Any:
     """Take the links of a dimension for a message, and return when it has crossed it.
 
     Within a dimension its head does not wait for its tail. Where an NPU stands for all along a
-    ring, its links stand for those of the others that a message passes.
+    ring, its links stand for those of the others, each for one place of the ring if their loads
+    differ.
 
     Args:
       m: Arena.
       f: Parameters.
       source: Sender.
-      target: Receiver, or the sender where it stands for all along the dimension.
+      to: Receiver, or the sender where it stands for all along the dimension.
       dim: Dimension.
       distance: Difference of their addresses in it.
       ns: Time that the message takes on a link.
@@ -67,7 +60,7 @@ def _cross(
     first, latency = m[at + st.DIM_LINKS], f[st.LATENCY + dim]
     if topology == st.SWITCH:
         start = _take(m, f, first + 2 * source, head, ns)
-        start = _take(m, f, first + 2 * target + 1, start + latency, ns)
+        start = _take(m, f, first + 2 * to + 1, start + latency, ns)
         return start + latency + ns
     here = _place(m, source, dim)
     clockwise = (distance + n) % n
@@ -77,16 +70,21 @@ def _cross(
     if 2 * clockwise > n:
         hops, way, turn = n - clockwise, n - 1, 1
     if step == 0:
-        link = first + 2 * source + turn
-        # Half a ring away, all go clockwise.
-        if halves and 2 * hops < n:
-            start = max(
-                _take(m, f, link, head, 0.5 * hops * ns),
-                _take(m, f, first + 2 * source + 1 - turn, head, 0.5 * hops * ns),
-            )
-        else:
-            start = _take(m, f, link, head, hops * ns)
-        return start + max(hops * latency + ns, latency + hops * ns)
+        # Half a ring away, all go clockwise. Nearer, NPUs of each pair of blocks exchange: all
+        # messages pass the link between the blocks, and fewer of them the others.
+        is_uneven = halves and 2 * hops < n
+        width = m[at + st.DIM_WIDTH] >> 1
+        first += 2 * width * source
+        last = first + (2 if is_uneven else turn + 1) * width
+        begun, end, load = head, head, hops
+        for link in range(first if is_uneven else last - width, last):
+            if is_uneven:
+                within = (link - first) % (2 * hops)
+                load = min(within + 1, 2 * hops - 1 - within)
+            if load > 0:
+                start = _take(m, f, link, head, load * ns)
+                begun, end = max(begun, start), max(end, start + load * ns)
+        return max(begun + hops * latency + ns, end + latency)
     for hop in range(hops):
         link = first + 2 * (source + ((here + hop * way) % n - here) * step) + turn
         head = _take(m, f, link, head, ns) + latency
@@ -135,16 +133,59 @@ def transmit(
     m[message + st.BYTES] = n_bytes
     m[message + st.SUBJECT] = subject
     if m[st.IS_AWARE] and source != target:
+        for _ in range(1, m[st.PACKETS]):
+            part = take_block(m)
+            if m[st.IS_FULL]:
+                return
+            m[part + st.WHAT] = st.PART
+            m[part + st.TARGET] = target
+            m[part + st.BYTES] = n_bytes
+            m[part + st.AT] = source
+            advance(m, f, part)
         m[message + st.AT] = source
         advance(m, f, message)
         return
     m[message + st.AT] = target
-    halves = False
+    is_collective = dim >= 0 and subject >= 0
+    halves = is_collective and m[subject + st.ALGORITHM] == st.HALVING_DOUBLING
+    after = _way_ns(m, f, source, target, n_bytes, dim, distance, halves)
+    schedule(m, m[st.NOW] + after, message)
+
+
+@helper
+def transmit_to_all(m: Any, f: Any, chunk: Any) -> None:
+    """Send a message to all others along a dimension, from an NPU that stands for them.
+
+    Only the last arrival is an event; `FREE` of the chunk is when the first one may be reduced.
+    """
+    kept_apart()
+    message = take_block(m)
+    if m[st.IS_FULL]:
+        return
+    npu, dim, n_bytes = m[chunk + st.CHUNK_NPU], m[chunk + st.DIM], m[chunk + st.MESSAGE]
+    n, step = m[chunk + st.N], m[chunk + st.DIRECTION]
+    first = last = _way_ns(m, f, npu, npu, n_bytes, dim, (step + n) % n, False)
+    for k in range(2, n):
+        after = _way_ns(m, f, npu, npu, n_bytes, dim, (k * step + n) % n, False)
+        first, last = min(first, after), max(last, after)
+    m[st.N_MESSAGES] += n - 1
+    m[chunk + st.FREE] = m[st.NOW] + first + m[chunk + st.DELAY]
+    m[message + st.WHAT] = st.ARRIVAL
+    m[message + st.SOURCE] = m[message + st.TARGET] = m[message + st.AT] = npu
+    m[message + st.MESSAGE_TAG] = m[chunk + st.CHUNK_TAG]
+    m[message + st.SUBJECT] = chunk
+    schedule(m, m[st.NOW] + last, message)
+
+
+@helper
+def _way_ns(
+    m: Any, f: Any, source: Any, target: Any, n_bytes: Any, dim: Any, distance: Any, halves: Any
+) -> Any:
+    """Take the links of a message's way, and return how long it is under way; see `transmit`."""
+    kept_apart()
     first, end = dim, dim + 1
     if dim < 0:
         first, end = dim + 1, m[st.N_DIMS]
-    elif subject >= 0:
-        halves = m[subject + st.ALGORITHM] == st.HALVING_DOUBLING
     time = st.NONE
     head = f[st.LATENCY] * 0.0 + m[st.NOW]
     at = source
@@ -171,7 +212,7 @@ def transmit(
     if m[st.IS_SHARED]:
         time = math.floor(head) - m[st.NOW]
     # A stage of one NPU sends to itself, over no link.
-    schedule(m, m[st.NOW] + max(time, 0), message)
+    return max(time, 0)
 
 
 @inlined
@@ -186,7 +227,7 @@ def _is_within(m: Any, at: Any, target: Any, dim: Any) -> bool:
 def _start(m: Any, f: Any, message: Any, link: Any, dim: Any, free: Any) -> None:
     """Start a message on a link; `free` is the block of the event that ends it."""
     kept_apart()
-    time = m[message + st.BYTES] / f[st.BYTES_PER_NS + dim]
+    time = m[message + st.BYTES] / (m[st.PACKETS] * f[st.BYTES_PER_NS + dim])
     f[m[st.LINK_TIMES] + (link - m[st.LINKS]) // 2 + 1] += time
     arrives, ends = math.floor(f[st.LATENCY + dim] + time), math.floor(time)
     if m[st.IS_SHARED]:
@@ -227,7 +268,8 @@ def advance(m: Any, f: Any, message: Any) -> None:
                 break
             dim += 1
         topology = m[d + st.DIM_TOPOLOGY]
-        m[d + st.DIM_BYTES] += m[message + st.BYTES]
+        if m[message + st.WHAT] == st.ARRIVAL:
+            m[d + st.DIM_BYTES] += m[message + st.BYTES]
         if topology == st.SWITCH:
             following = at + (dim + 1) * n_total
             link = m[d + st.DIM_LINKS] + 2 * at

@@ -6,7 +6,7 @@ from typing import Any
 from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel import state as st
 from archgym.simulators.cluster.kernel.events import add_entry, log_event, take_block
-from archgym.simulators.cluster.kernel.network import post, transmit
+from archgym.simulators.cluster.kernel.network import post, transmit, transmit_to_all
 
 
 @inlined
@@ -88,6 +88,12 @@ def start_phase(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
         left = 2 * steps if phase_type == st.ALL_REDUCE else steps
         m[chunk + st.CYCLE_ZERO] = 1
         m[chunk + st.CYCLE_NONZERO] = steps - 1
+    is_round = algorithm == st.DIRECT and window == 0 and not is_group and _stands_for_all(m, chunk)
+    if is_round and (m[st.IS_SHARED] or phase_type != st.ALL_REDUCE):
+        # Messages to all others leave at once: they are one event.
+        left = 2 if phase_type == st.ALL_REDUCE else 1
+        parallel = 0
+        _wait(m, chunk, st.PACKET, st.NONE)
     m[chunk + st.LEFT] = left
     m[chunk + st.PARALLEL] = parallel
     for _ in range(parallel):
@@ -146,7 +152,8 @@ def _wait(m: Any, chunk: Any, what: Any, n_bytes: Any) -> None:
 def _reduces(m: Any, f: Any, entry: Any) -> bool:
     """Put an entry whose bytes are to be reduced on the agenda again; false without any.
 
-    Reductions of an NPU share its memory: each waits for those before it.
+    Reductions of an NPU share its memory: each waits for those before it. Those of a round began
+    when its first message had come.
     """
     n_bytes = m[entry + st.ENTRY_BYTES]
     if n_bytes < 0:
@@ -156,8 +163,11 @@ def _reduces(m: Any, f: Any, entry: Any) -> bool:
     once = math.floor(n_bytes / f[st.MEMORY_BYTES_PER_S] * 1e9)
     npu, end = _npu(m, chunk), m[st.NOW] + 3 * once
     if m[st.IS_SHARED]:
-        end = max(m[st.NOW], m[npu + st.MEMORY_FREE]) + 3 * once
-        m[npu + st.MEMORY_FREE] = end
+        begun, count = m[st.NOW], 1
+        if m[entry + st.WHAT] == st.PACKET and m[chunk + st.PARALLEL] == 0:
+            begun, count = m[chunk + st.FREE], m[chunk + st.N] - 1
+        m[npu + st.MEMORY_FREE] = max(begun, m[npu + st.MEMORY_FREE]) + 3 * once * count
+        end = max(end, m[npu + st.MEMORY_FREE])
     add_entry(m, npu, m[chunk + st.CHUNK_NPU], end, entry)
     return True
 
@@ -245,6 +255,12 @@ def packet_waited(m: Any, f: Any, w: Any, log: Any, entry: Any) -> Any:
     chunk = m[entry + st.ENTRY_SUBJECT]
     if m[entry + st.WHAT] == st.TREE_WAIT:
         return _tree_waited(m, f, w, log, chunk)
+    if m[chunk + st.PARALLEL] == 0:
+        if m[chunk + st.LEFT] == 0:
+            return 2
+        m[chunk + st.LEFT] -= 1
+        transmit_to_all(m, f, chunk)
+        return 1
     m[chunk + st.FREE] += 1
     n = m[chunk + st.N]
     if (
@@ -271,6 +287,10 @@ def arrived(m: Any, chunk: Any) -> None:
         # Leaves do not reduce what they receive.
         reduced = st.NONE if m[chunk + st.LEFT_CHILD] < 0 else m[chunk + st.PHASE_BYTES]
         _wait(m, chunk, st.TREE_WAIT, reduced)
+        return
+    if m[chunk + st.PARALLEL] == 0:
+        reduces = m[chunk + st.PHASE_TYPE] == st.REDUCE_SCATTER or m[chunk + st.LEFT] == 1
+        _wait(m, chunk, st.PACKET, m[chunk + st.MESSAGE] if reduces else st.NONE)
         return
     m[chunk + st.ARRIVED] += 1
     _make_packet(m, chunk)

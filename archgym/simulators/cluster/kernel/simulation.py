@@ -86,8 +86,12 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
             if what == st.LINK_FREE:
                 free_link(m, f, event)
                 continue
-            if what == st.ARRIVAL and m[event + st.AT] != m[event + st.TARGET]:
+            is_message = what == st.ARRIVAL or what == st.PART
+            if is_message and m[event + st.AT] != m[event + st.TARGET]:
                 advance(m, f, event)
+                continue
+            if what == st.PART:
+                give_back(m, event)
                 continue
             owner, node = _sender(m, entries, event)
             message = event

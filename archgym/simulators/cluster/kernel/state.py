@@ -12,7 +12,9 @@ from typing import Final
 
 import numpy as np
 
-MAX_DIMS: Final = 8
+from archgym.simulators.cluster.machine import system
+
+MAX_DIMS: Final = system.MAX_DIMS
 DIM_BITS: Final = 3  # of a dimension in an order or a code
 NONE: Final = np.int64(-1)
 
@@ -24,7 +26,7 @@ ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, ALL_TO_ALL = map(np.int64, range(4))
 
 # Algorithms; `direct` carries its window as a multiple of WINDOW.
 RING_ALGORITHM, DIRECT, HALVING_DOUBLING, TREE = range(4)
-WINDOW: Final = 4
+WINDOW: Final = len(system.ALGORITHMS)
 
 # Orders within a queue and of dimensions.
 FIFO, REDUCE_GATHER, SMALLEST_FIRST, LESS_REMAINING = range(4)
@@ -67,6 +69,7 @@ IS_SHARED: Final = 39  # messages queue for links and reductions for memory
 GREEDY_LIST: Final = 40  # 8 dimensions in the order of their loads
 SPARE: Final = 48  # a block that takes what no longer fits
 LINK_TIMES: Final = 49  # offset in `f`: by link, when it is free, and how long it was busy [ns]
+PACKETS: Final = 50  # of a message where each link is simulated
 HAS_SPEEDS: Final = 56  # compute times of NPUs are scaled
 NODES: Final = 57  # offsets in `w`
 GRAPHS, GRAPH_OF, SLOTS, COORDINATES, N_SLOTS = range(58, 63)
@@ -79,6 +82,7 @@ DIM_LINKS: Final = 3  # first link
 DIM_BYTES: Final = 4  # bytes that were sent in it
 DIM_STEP: Final = 5  # stride among the simulated NPUs; 0 if one stands for all along it
 DIM_SHARES: Final = 6  # dimension whose links it uses, itself or another part of the same one
+DIM_WIDTH: Final = 7  # links of an NPU
 DIM_WORDS: Final = 8
 # Algorithms by collective and dimension.
 ALGORITHMS: Final = DIMS + MAX_DIMS * DIM_WORDS
@@ -142,6 +146,7 @@ AGENDA: Final = 1  # values of WHAT
 ARRIVAL, LINK_FREE, FOUND = range(2, 5)
 POSTED, WAITING, PACKET, TREE_WAIT = map(np.int64, range(5, 9))
 COMPUTE_END: Final = 9
+PART = np.int64(10)  # a packet of a message, but the last
 # A message, a posted receive.
 SOURCE, TARGET, MESSAGE_TAG, BYTES = range(2, 6)
 SUBJECT: Final = 6  # chunk or node

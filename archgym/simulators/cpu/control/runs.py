@@ -16,7 +16,7 @@ from archgym.simulators.cpu.machine import PREFETCHERS
 from archgym.simulators.cpu.metrics import Operation, on_and_off_chip
 from archgym.simulators.cpu.power import NOMINAL_GHZ
 from archgym.simulators.cpu.space import design_space, machine_of
-from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 from archgym.spaces.parameter import Value
 
 COUNTERS: Final = (

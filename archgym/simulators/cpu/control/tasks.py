@@ -13,7 +13,7 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.rules.domain import templates
 from archgym.simulators.cpu.control.runs import COSTS, CYCLES, CoresRun, CpuRun
-from archgym.simulators.cpu.workloads import InstructionTrace, trace_of
+from archgym.simulators.cpu.workloads.programs import InstructionTrace, trace_of
 from archgym.spaces.parameter import Value
 from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import ENDINGS, looks_like_trace, read_records

@@ -4,11 +4,25 @@ The keys are those of ChampSim's `config` package: widths, buffers and latencies
 decoded-instruction buffer (`DIB`), caches, TLBs, the page walker (`PTW`) and DRAM.
 """
 
+import base64
 import json
+import lzma
 from collections.abc import Mapping
 from typing import Any, Final
 
-from archgym.simulators.cpu.machine import DEFAULTS, PREDICTORS, REPLACEMENTS, Machine
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import InvalidDesignError
+from archgym.simulators.cpu.machine import (
+    DEFAULTS,
+    NOMINAL_MHZ,
+    PREDICTORS,
+    REPLACEMENTS,
+    Machine,
+    cycle_ps,
+)
+from archgym.simulators.kit.exports import Number, Tool, folder
 
 _CORE: Final = {
     "ifetch_buffer": "ifetch_buffer_size", "decode_buffer": "decode_buffer_size",
@@ -42,36 +56,79 @@ _MEMORY: Final = {
 # Modules of ChampSim by the number of the parameter.
 _PREFETCHERS: Final = ("no", "next_line", "ip_stride")
 _TLBS: Final = ("ITLB", "DTLB", "STLB")
+_PARAMETERS: Final = {
+    name: f"{name.lower() if name != 'L2C' else 'l2'}_replacement"
+    for name in ("L1I", "L1D", "L2C", "LLC", *_TLBS)
+}
 _SHIPPED: Final = "-as-shipped"
-_NOTES: Final = """\
-ChampSim's modules of these policies never hear of fills (commit 2ff2501), so that its results
-differ from ArchGym's, whose policies do:
-
-"""
-_FIXED_NOTES: Final = """\
-ChampSim's configuration script (commit 2ff2501) has no keys for these values, so that its results
-differ unless `inc/defaults.hpp` is changed:
-
-"""
+# The configuration script has no keys for these; `inc/defaults.hpp` has them.
 _NOT_READ: Final = ("CPU.dib_hit_buffer", "CPU.dib_inorder_width", "CPU.dib_hit_latency")
-_CLOCK_MHZ: Final = 4000
+CHAMPSIM: Final = Tool(
+    name="ChampSim",
+    release="commit 2ff2501",
+    get="git clone https://github.com/ChampSim/ChampSim, and prepare it as its README says "
+    "(vcpkg); its place is the folder ChampSim.",
+    program="config.sh",
+)
+# ChampSim is compiled for each configuration, here in a folder of links to its sources.
+_COMMAND: Final = """\
+here=$PWD
+home=$(dirname -- "$tool")
+base64 -d trace.base64 > trace.champsimtrace.xz
+cp -rs "$home" build
+rm -rf build/.csconfig build/_configuration.mk build/bin
+(cd build && ./config.sh "$here/champsim_config.json" && make) > build.log 2>&1 || {{
+  tail -n 5 build.log >&2; exit 1; }}
+build/bin/champsim --hide-heartbeat -w {warmup} -i {length} trace.champsimtrace.xz
+"""
 _BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
 _PAGE_LEVELS: Final = 5
 
 
-def champsim_files(machine: Machine) -> dict[str, str]:
-    """Return ChampSim's configuration of a machine as a file, with notes where it differs.
+def champsim_files(
+    machine: Machine,
+    records: npt.NDArray[np.void],
+    warmup: int,
+    length: int,
+    metrics: Mapping[str, float],
+) -> dict[str, str]:
+    """Return ChampSim's configuration of a machine, and the trace that it runs.
 
     Args:
       machine: Every parameter by full name, as from `parameters.machine`.
+      records: Records of the trace.
+      warmup: Instructions before those that count.
+      length: Instructions that count.
+      metrics: Metrics of the design.
+
+    Raises:
+      InvalidDesignError: ChampSim has a parameter otherwise; the message names it.
     """
-    files = {"champsim_config.json": json.dumps(champsim_config(machine), indent=4) + "\n"}
-    notes = ""
     if differing := _differing(machine):
-        notes = _NOTES + "".join(f"- {name}: {policy}\n" for name, policy in differing.items())
-    if fixed := [name for name in _NOT_READ if machine[name] != DEFAULTS[name]]:
-        notes += _FIXED_NOTES + "".join(f"- {name}: {machine[name]}\n" for name in fixed)
-    return {**files, "NOTES.md": notes} if notes else files
+        name, policy = next(iter(differing.items()))
+        raise InvalidDesignError(
+            f"ChampSim's module of {policy} never hears of fills (commit 2ff2501), so that it is "
+            f"another policy; the design has it in {name}. Set `{_PARAMETERS[name]}` to lru."
+        )
+    for name in _NOT_READ:
+        if machine[name] != DEFAULTS[name]:
+            raise InvalidDesignError(
+                f"ChampSim's configuration script has no key for {name}, which is fixed at "
+                f"{DEFAULTS[name]}; the design has {machine[name]}."
+            )
+    trace = base64.encodebytes(lzma.compress(records.tobytes(), preset=6)).decode()
+    files = {
+        "champsim_config.json": json.dumps(champsim_config(machine), indent=4) + "\n",
+        "trace.base64": trace,
+    }
+    number = Number(
+        metric="total_cycles", value=metrics["total_cycles"], unit="cycles",
+        after=("Region of Interest Statistics", "cumulative IPC:", "cycles:"),
+    )  # fmt: skip
+    return folder(
+        CHAMPSIM, files, _COMMAND.format(warmup=warmup, length=length).rstrip("\n"), [number],
+        differences=["ChampSim has no area, energy or power."],
+    )  # fmt: skip
 
 
 def champsim_config(machine: Machine) -> dict[str, Any]:
@@ -85,7 +142,8 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
         return {key: machine[f"{name}.{ours}"] for ours, key in keys.items()}
 
     predictor = PREDICTORS[machine["CPU.branch_predictor"]].replace("-", "_")
-    core = {"frequency": _CLOCK_MHZ, **section("CPU", _CORE)}
+    clock_mhz = machine.get("CPU.clock_mhz", NOMINAL_MHZ)
+    core = {"frequency": clock_mhz, **section("CPU", _CORE)}
     core |= {"branch_predictor": predictor, "btb": "basic_btb"}
     config: dict[str, Any] = {
         "executable_name": "bin/champsim",
@@ -110,7 +168,10 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
     config["virtual_memory"] = {
         "pte_page_size": _PAGE_BYTES,
         "num_levels": _PAGE_LEVELS,
-        "minor_fault_penalty": machine["VMEM.fault_penalty"],
+        # In cycles of the fastest clock, which may be the memory's.
+        "minor_fault_penalty": machine["VMEM.fault_penalty"]
+        * cycle_ps(machine)
+        // min(cycle_ps(machine), 2_000_000 // machine["DRAM.data_rate"]),
         # Physical pages are given out in order.
         "randomization": False,
     }

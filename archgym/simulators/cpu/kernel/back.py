@@ -4,6 +4,7 @@ from archgym.runtime.kernels import helper, lowest_bit
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.channels import send
 from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.cpu.workloads import derivation as rec
 
 _CHANNEL = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D
 
@@ -20,12 +21,12 @@ def _clear_bit(m: Words, bits: int, index: int) -> None:
 
 @helper
 def _n_destinations(word: int) -> int:
-    return (word >> lay.N_DESTINATIONS_BIT) & 3
+    return (word >> rec.N_DESTINATIONS_BIT) & 3
 
 
 @helper
 def _n_sources(word: int) -> int:
-    return (word >> lay.N_SOURCES_BIT) & 7
+    return (word >> rec.N_SOURCES_BIT) & 7
 
 
 @helper
@@ -168,7 +169,7 @@ def _execute_one(m: Words, index: int, now: int) -> None:
         _make_completable(m, index)
     word = m[i + lay.I_WORD]
     slots = m[i + lay.I_LOADS]
-    for _ in range((word >> lay.N_READS_BIT) & 7):
+    for _ in range((word >> rec.N_READS_BIT) & 7):
         slot = slots & lay.NO_LOAD_SLOT
         slots >>= lay.LOAD_SLOT_BITS
         if slot == lay.NO_LOAD_SLOT:
@@ -180,7 +181,7 @@ def _execute_one(m: Words, index: int, now: int) -> None:
             if m[at + lay.L_NEXT] == lay.NOT_WAITING:
                 _set_bit(m, m[lay.G_LOAD_SEND], slot)
                 m[lay.G_N_LOAD_SEND] += 1
-    for store in range(m[i + lay.I_STORE], m[i + lay.I_STORE] + ((word >> lay.N_WRITES_BIT) & 3)):
+    for store in range(m[i + lay.I_STORE], m[i + lay.I_STORE] + ((word >> rec.N_WRITES_BIT) & 3)):
         m[m[lay.G_STORES] + lay.S_SIZE * (store & m[lay.G_STORE_MASK]) + lay.S_READY] = ready
 
 
@@ -342,7 +343,7 @@ def operate_stores(m: Words, tr: Words, now: int) -> int:
         store = m[lay.G_STORES] + lay.S_SIZE * (m[lay.G_STORE_HEAD] & m[lay.G_STORE_MASK])
         if m[store + lay.S_ID] >= m[lay.G_HEAD]:
             break
-        address, ip = m[store + lay.S_ADDRESS], tr[lay.T_SIZE * m[store + lay.S_ID]]
+        address, ip = m[store + lay.S_ADDRESS], tr[rec.T_SIZE * m[store + lay.S_ID]]
         if send(m, _CHANNEL, queue, address, address, ip, lay.WRITE, 0, 0, now) == 0:
             break
         m[lay.G_STORE_HEAD] += 1
@@ -365,7 +366,7 @@ def operate_loads(m: Words, tr: Words, now: int) -> int:
             load = m[lay.G_LOADS] + lay.L_SIZE * slot
             if m[load + lay.L_READY] >= now:
                 continue
-            address, ip = m[load + lay.L_ADDRESS], tr[lay.T_SIZE * m[load + lay.L_ID]]
+            address, ip = m[load + lay.L_ADDRESS], tr[rec.T_SIZE * m[load + lay.L_ID]]
             if send(m, _CHANNEL, queue, address, address, ip, lay.LOAD, 0, 1, now) == 0:
                 return sent
             _clear_bit(m, m[lay.G_LOAD_SEND], slot)
@@ -390,7 +391,7 @@ def dispatch(m: Words, tr: Words, now: int) -> int:
         if m[i + lay.I_READY] > now:
             break
         word = m[i + lay.I_WORD]
-        n_reads, n_writes = (word >> lay.N_READS_BIT) & 7, (word >> lay.N_WRITES_BIT) & 3
+        n_reads, n_writes = (word >> rec.N_READS_BIT) & 7, (word >> rec.N_WRITES_BIT) & 3
         m[i + lay.I_MEMORY] = n_reads + n_writes
         if n_reads + n_writes > 0:
             if n_reads > m[lay.G_N_LOAD_FREE]:
@@ -445,10 +446,10 @@ def _enter_memory(
     m: Words, tr: Words, i: int, instruction: int, n_reads: int, n_writes: int
 ) -> None:
     """Enter an instruction's reads and writes into the load and store queues."""
-    record = lay.T_SIZE * instruction
+    record = rec.T_SIZE * instruction
     slots = 0
     for k in range(n_reads):
-        address = tr[record + lay.T_READS + k]
+        address = tr[record + rec.T_READS + k]
         store = _find_store(m, address)
         slot = lay.NO_LOAD_SLOT
         if store >= 0 and store < m[lay.G_STORE_ISSUED]:
@@ -470,7 +471,7 @@ def _enter_memory(
     m[i + lay.I_LOADS] = slots
     m[i + lay.I_STORE] = m[lay.G_STORE_TAIL]
     for k in range(n_writes):
-        address = tr[record + lay.T_WRITES + k]
+        address = tr[record + rec.T_WRITES + k]
         store = m[lay.G_STORE_TAIL]
         at = m[lay.G_STORES] + lay.S_SIZE * (store & m[lay.G_STORE_MASK])
         bucket = m[lay.G_STORE_HASH] + _hash(address)

@@ -14,6 +14,7 @@ from archgym.simulators.cpu.kernel.branches import (
 )
 from archgym.simulators.cpu.kernel.channels import free_node, has_room, new_node, send
 from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.cpu.workloads import derivation as rec
 
 _CHANNEL = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1I
 _DIB_SIZE = 2  # key + 1, stamp
@@ -38,7 +39,7 @@ def take_fetched(m: Words, tr: Words) -> int:
                 i = m[lay.G_INSTRUCTIONS] + lay.I_SIZE * (instruction & m[lay.G_MASK])
                 if (
                     m[i + lay.I_FLAGS] & lay.FETCH_ISSUED
-                    and tr[lay.T_SIZE * instruction] >> 6 == block
+                    and tr[rec.T_SIZE * instruction] >> 6 == block
                 ):
                     m[i + lay.I_FLAGS] |= lay.FETCH_DONE
                     budget -= 1
@@ -78,7 +79,7 @@ def decode(m: Words, tr: Words, now: int) -> int:
                 break
             decoders -= 1
             m[lay.G_N_DECODE] -= 1
-            _fill_dib(m, tr[lay.T_SIZE * head])
+            _fill_dib(m, tr[rec.T_SIZE * head])
             if flags & (lay.MISPREDICTED | lay.EARLY) == lay.MISPREDICTED | lay.EARLY:
                 m[i + lay.I_FLAGS] = flags & ~lay.MISPREDICTED
                 m[lay.G_RESUME] = now + m[lay.G_MISPREDICT_PENALTY]
@@ -145,9 +146,9 @@ def fetch(m: Words, tr: Words, now: int) -> int:
             m[lay.G_FETCHED] = x
         if x >= limit:
             break
-        ip = tr[lay.T_SIZE * x]
+        ip = tr[rec.T_SIZE * x]
         after = x + 1
-        while after < end and tr[lay.T_SIZE * after] >> 6 == ip >> 6:
+        while after < end and tr[rec.T_SIZE * after] >> 6 == ip >> 6:
             after += 1
         if has_room(m, _CHANNEL + lay.C_READS):
             request = send(m, _CHANNEL, _CHANNEL + lay.C_READS, ip, ip, ip, lay.LOAD, 0, 1, now)
@@ -168,7 +169,7 @@ def look_into_dib(m: Words, tr: Words, now: int) -> int:
     last = min(first + m[lay.G_FETCH_WIDTH], m[lay.G_TAIL])
     ways, shift = m[lay.G_DIB_WAYS], m[lay.G_DIB_SHIFT]
     for instruction in range(first, last):
-        key = tr[lay.T_SIZE * instruction] >> shift
+        key = tr[rec.T_SIZE * instruction] >> shift
         at = m[lay.G_DIB_LAST]
         if m[at] != key + 1:
             entries = m[lay.G_DIB] + _DIB_SIZE * ways * (key & m[lay.G_DIB_MASK])
@@ -198,8 +199,8 @@ def enter(m: Words, w: Words, tr: Words, now: int) -> int:
     entered = 0
     while entered < limit:
         instruction = tail + entered
-        record = lay.T_SIZE * instruction
-        ip, word = tr[record + lay.T_IP], tr[record + lay.T_WORD]
+        record = rec.T_SIZE * instruction
+        ip, word = tr[record + rec.T_IP], tr[record + rec.T_WORD]
         i = m[lay.G_INSTRUCTIONS] + lay.I_SIZE * (instruction & m[lay.G_MASK])
         m[i + lay.I_READY] = now
         m[i + lay.I_WORD] = word & _WITHOUT_REGISTERS if m[lay.G_WARM] else word
@@ -209,10 +210,10 @@ def enter(m: Words, w: Words, tr: Words, now: int) -> int:
         if word & 7 == 7:
             if m[lay.G_PREDICTOR] == 2:
                 note_instruction(m, w, ip)
-            if (word >> lay.NEAR_BRANCH_BIT) & 1:
+            if (word >> rec.NEAR_BRANCH_BIT) & 1:
                 touch_target(m, ip)
             continue
-        if _branch(m, w, ip, word, tr[record + lay.T_SIZE], i, now):
+        if _branch(m, w, ip, word, tr[record + rec.T_SIZE], i, now):
             break
     m[lay.G_TAIL] = tail + entered
     return entered
@@ -221,7 +222,7 @@ def enter(m: Words, w: Words, tr: Words, now: int) -> int:
 @helper
 def _branch(m: Words, w: Words, ip: int, word: int, following: int, i: int, now: int) -> bool:
     """Predict a branch, compare and learn; return True if nothing more enters in this cycle."""
-    kind, taken = word & 7, (word >> lay.TAKEN_BIT) & 1
+    kind, taken = word & 7, (word >> rec.TAKEN_BIT) & 1
     target = following if taken else 0
     guess, always = predict_target(m, ip)
     direction = predict_direction(m, w, ip) | always

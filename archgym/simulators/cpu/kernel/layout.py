@@ -26,7 +26,7 @@ class Words(Protocol):
 
 NEVER: Final = 1 << 60
 CYCLE_PS: Final = 250
-"""The core's clock is 4 GHz."""
+"""Cycle of a core whose clock is 4 GHz, as it is unless a machine says otherwise."""
 
 # Names of fields are packed, not one a line.
 # fmt: off
@@ -107,16 +107,6 @@ FETCH_ISSUED, FETCH_DONE, DECODED, MISPREDICTED, EARLY, EXECUTED, COMPLETED = (
     1 << i for i in range(7)
 )
 
-# A derived trace record: address, second word, up to two writes, up to four reads.
-T_IP, T_WORD, T_WRITES, T_READS = 0, 1, 2, 4
-T_SIZE: Final = 8
-# Its second word; bits 16-31 destinations, 32-63 sources.
-TAKEN_BIT: Final = 3
-N_DESTINATIONS_BIT: Final = 4
-N_SOURCES_BIT: Final = 6
-N_READS_BIT: Final = 9
-N_WRITES_BIT: Final = 12
-NEAR_BRANCH_BIT: Final = 14
 
 # A load queue's entry; a store queue's entry.
 L_ID, L_ADDRESS, L_READY, L_NEXT = range(4)
@@ -203,7 +193,7 @@ WALK_WAYS: Final = (2, 4, 4, 8)
 # The DRAM controller and its channels.
 (
     M_TIME, M_PERIOD, M_BURST, M_N_CHANNELS, M_CHANNEL_BITS, M_RANK_BITS, M_RQ, M_WQ, M_T_CAS,
-    M_T_RCD, M_T_RP, M_T_RAS, M_T_REF, M_T_RFC, M_RETURN, M_STALL, M_NEXT, M_BLOCKED, M_N_BANKS,
+    M_T_RCD, M_T_RP, M_T_RAS, M_T_REF, M_T_RFC, M_RETURN, M_STALL, M_CYCLE, M_BLOCKED, M_N_BANKS,
     M_FREE,
 ) = range(20)
 (

@@ -393,31 +393,46 @@ def catch_up(m: Words, time: int) -> None:
 
 
 @helper
-def step_memory(m: Words, now: int) -> None:
+def last_run(m: Words, now: int, is_last: bool) -> int:
+    """Return the time of the controller's last run in a cycle.
+
+    Where the controller is faster than the core, a phase ends with the core's step, so that the
+    cycle's other runs are the next phase's.
+    """
+    period, cycle = m[lay.MEMORY + lay.M_PERIOD], m[lay.MEMORY + lay.M_CYCLE]
+    end, tick = cycle * now, min(cycle, period)
+    if is_last:
+        end = (cycle * (now - 1) // tick + 1) * tick
+    return (end + period - 1) // period * period
+
+
+@helper
+def step_memory(m: Words, now: int, is_last: bool) -> None:
     """Run the controller as often as it runs in this cycle, and set when it is to run next.
 
     The controller runs at multiples of its period; the runs since the last call that could do
     nothing but count congestion are caught up with.
+
+    Args:
+      m: State.
+      now: Cycle.
+      is_last: True if a phase ends in this cycle; see `last_run`.
     """
-    period = m[lay.MEMORY + lay.M_PERIOD]
-    last = (lay.CYCLE_PS * now + period - 1) // period * period
-    if last - lay.CYCLE_PS * (now - 1) < period:
-        # Its last run came in an earlier cycle, before this cycle's requests.
-        catch_up(m, last + period)
-        m[lay.WAKE + lay.DRAM] = last // lay.CYCLE_PS + 1
-        return
-    catch_up(m, last)
-    time = m[lay.MEMORY + lay.M_TIME] + period
-    m[lay.MEMORY + lay.M_TIME] = time
-    changed = _take_requests(m, time, now)
-    following = lay.NEVER
-    for channel in range(m[lay.MEMORY + lay.M_N_CHANNELS]):
-        d = lay.MEMORY_CHANNELS + lay.MEMORY_CHANNEL_SIZE * channel
-        changed |= _step_channel(m, d, time, now)
-        following = min(following, _next_time(m, d, time))
-    if changed:
-        following = time + period
-    # The run at time i * period happens in the first cycle that ends after (i - 1) * period.
-    run = (following + period - 1) // period
-    m[lay.MEMORY + lay.M_NEXT] = following
-    m[lay.WAKE + lay.DRAM] = max((run - 1) * period // lay.CYCLE_PS + 1, now + 1)
+    period, cycle = m[lay.MEMORY + lay.M_PERIOD], m[lay.MEMORY + lay.M_CYCLE]
+    # Earlier runs began before this cycle's requests.
+    catch_up(m, ((cycle * (now - 1) + period - 1) // period + 1) * period)
+    last, time = last_run(m, now, is_last), m[lay.MEMORY + lay.M_TIME] + period
+    while time <= last:
+        m[lay.MEMORY + lay.M_TIME] = time
+        changed = _take_requests(m, time, now)
+        following = lay.NEVER
+        for channel in range(m[lay.MEMORY + lay.M_N_CHANNELS]):
+            d = lay.MEMORY_CHANNELS + lay.MEMORY_CHANNEL_SIZE * channel
+            changed |= _step_channel(m, d, time, now)
+            following = min(following, _next_time(m, d, time))
+        following = time + period if changed else following
+        time = (following + period - 1) // period * period
+        if time <= last:
+            catch_up(m, time)
+    # The run at a time happens in the first cycle that ends after it begins, a period before.
+    m[lay.WAKE + lay.DRAM] = (time - period) // cycle + 1

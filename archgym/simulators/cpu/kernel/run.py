@@ -13,7 +13,7 @@ from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.state import make_state, make_weights
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
-from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 
 SWITCHABLE: Final[Mapping[str, int]] = {
     "l1i_prefetcher": lay.L1I,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.machine import Machine
+from archgym.simulators.cpu.machine import Machine, cycle_ps
 
 _POOL: Final = 16384  # requests in flight; far more than the queues of any design hold
 _NODES: Final = 4096
@@ -224,6 +224,7 @@ def _memory(parameters: Machine, words: dict[int, int]) -> None:
         lay.MEMORY + field: value
         for field, value in (
             (lay.M_PERIOD, period),
+            (lay.M_CYCLE, cycle_ps(parameters)),
             (lay.M_BURST, burst),
             (lay.M_N_CHANNELS, channels),
             (lay.M_CHANNEL_BITS, channels.bit_length() - 1),
@@ -234,7 +235,7 @@ def _memory(parameters: Machine, words: dict[int, int]) -> None:
             (lay.M_T_RCD, parameters["DRAM.tRCD"] * period),
             (lay.M_T_RP, parameters["DRAM.tRP"] * period),
             (lay.M_T_RAS, t_ras),
-            (lay.M_T_REF, parameters.get("DRAM.t_ref_ps") or _refresh_ps(parameters)),
+            (lay.M_T_REF, _refresh_ps(parameters)),
             (lay.M_T_RFC, 4 * t_ras),
             (lay.M_RETURN, 8 * burst),
             (lay.M_STALL, 2 * burst),

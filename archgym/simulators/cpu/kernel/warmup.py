@@ -15,7 +15,7 @@ import numpy.typing as npt
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.machine import Machine
-from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 
 _TIMED: Final = (lay.STLB, lay.L2C, lay.L1I, lay.L1D, lay.ITLB, lay.DTLB, lay.LLC)
 _CORE: Final = (

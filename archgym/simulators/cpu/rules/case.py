@@ -20,7 +20,7 @@ from archgym.simulators.cpu.machine import PREFETCHERS, REPLACEMENTS
 from archgym.simulators.cpu.metrics import METRICS, measures
 from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import machine_of
-from archgym.simulators.cpu.workloads import InstructionTrace, Program
+from archgym.simulators.cpu.workloads.programs import InstructionTrace, Program
 from archgym.simulators.translation.rules.bounds import optimum_misses
 from archgym.spaces.texts import with_values
 

@@ -14,11 +14,12 @@ from archgym.errors import (
     sentence,
 )
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.dram.kernel.currents import core_power
+from archgym.simulators.dram.dramsys.kernel.core_power import core_power
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, peak_bytes_per_ps
 from archgym.simulators.dram.ramulator.machine import has_energy
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.space import machine_of
 from archgym.spaces.parameter import Value
 
 _AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
@@ -150,7 +151,7 @@ class DramRun(_MemoryRun):
           design: Values of its space; others are the default's.
           workload: The trace.
         """
-        from archgym.simulators.dram.kernel import stepping
+        from archgym.simulators.dram.dramsys.kernel import stepping
 
         self._simulator = simulator
         self._design = completed(simulator.space, design)
@@ -167,7 +168,7 @@ class DramRun(_MemoryRun):
     def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's row of settings; see `Run.choice`."""
         indices = _indices(self._simulator, {**self._design, **settings})
-        found: np.ndarray = self._simulator._controllers(indices)[0]
+        found: np.ndarray = machine_of(self._simulator.space, indices)[0]
         return found
 
     def _finish(self) -> Mapping[str, float]:

@@ -25,12 +25,12 @@ from archgym.simulators.dram.control.runs import (
     RamulatorRun,
     capacity_bytes,
 )
-from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS
 from archgym.simulators.dram.simulator import DramSimulator, device_names
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
 from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace
+from archgym.simulators.dram.workloads.trace import Trace
 from archgym.spaces.parameter import Value
 
 _FOOTPRINT: Final = 2**30

@@ -33,14 +33,8 @@ from typing import Any, Final
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.files.yaml_document import Document, Node, read_document
-from archgym.simulators.dram.formats.dramsys import (
-    check_device,
-    read_mapping,
-    read_memspec,
-    read_tree,
-)
-from archgym.simulators.dram.kernel.devices import Device, device, dramsys_device_names
-from archgym.simulators.dram.kernel.mapping import (
+from archgym.simulators.dram.dramsys.devices import Device, device, dramsys_device_names
+from archgym.simulators.dram.dramsys.mapping import (
     FIELDS,
     LAYOUTS,
     AddressMapping,
@@ -48,6 +42,12 @@ from archgym.simulators.dram.kernel.mapping import (
     ordered_mapping,
     reference_mapping,
     reference_mapping_names,
+)
+from archgym.simulators.dram.formats.dramsys import (
+    check_device,
+    read_mapping,
+    read_memspec,
+    read_tree,
 )
 from archgym.simulators.dram.ramulator.machine import (
     FAMILIES,

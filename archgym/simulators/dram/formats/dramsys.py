@@ -6,9 +6,9 @@ from typing import Final
 
 from archgym.errors import InvalidArgumentError
 from archgym.files.yaml_document import Node, node_of, read_json
-from archgym.simulators.dram.kernel.devices import STANDARDS, Device
-from archgym.simulators.dram.kernel.mapping import AddressMapping
-from archgym.simulators.dram.kernel.timing import device_table
+from archgym.simulators.dram.dramsys.devices import STANDARDS, Device
+from archgym.simulators.dram.dramsys.kernel.timing import device_table
+from archgym.simulators.dram.dramsys.mapping import AddressMapping
 
 MAPPING_KEYS: Final = {
     "byte": "BYTE_BIT",

@@ -1,25 +1,30 @@
-"""Designs as files of DRAMSys 4, or as a script of Ramulator 2.1.
+"""Designs as simulations of DRAMSys 4, or as a memory and requests of Ramulator 2.1.
 
 The keys are those of DRAMSys 4.0 (github.com/tukl-msd/DRAMSys, `library/resources`):
 a simulation names files with an address mapping (`CONGEN`), a controller (`mcconfig`), a memory
-specification (`memspec`) and settings of the simulator (`simconfig`). The classes are those of
-Ramulator 2.1 (github.com/CMU-SAFARI/ramulator2, `python/ramulator`).
+specification (`memspec`), settings of the simulator (`simconfig`) and of temperatures, each in a
+folder of its own. The classes are those of Ramulator 2.1 (github.com/CMU-SAFARI/ramulator2,
+`python/ramulator`).
 """
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from archgym.errors import InvalidDesignError
+from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.dram.dramsys.kernel.bursts import split
+from archgym.simulators.dram.dramsys.mapping import AddressMapping
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, MAPPING_KEYS
-from archgym.simulators.dram.formats.trace import Trace, trace_text
-from archgym.simulators.dram.kernel.bursts import split
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.mapping import AddressMapping
+from archgym.simulators.dram.workloads.trace import Trace, trace_text
+from archgym.simulators.kit.exports import Number, Tool, folder
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.ramulator.kernel.run import Configuration
+    from archgym.simulators.dram.ramulator.kernel.run import Configuration, Requests
+    from archgym.simulators.dram.ramulator.machine import Standard
 
 # Settings of DRAMSys' `configs/simulator/ddr3.json`, with power analysis on.
 _SIMULATION: Final[Mapping[str, object]] = {
@@ -39,6 +44,35 @@ _SIMULATION: Final[Mapping[str, object]] = {
     "UseMalloc": False,
     "WindowSize": 1000,
 }
+# Those of DRAMSys' `configs/thermalsim/config.json`, which it reads although none is simulated.
+_THERMAL: Final[Mapping[str, object]] = {
+    "TemperatureScale": "Celsius", "StaticTemperatureDefaultValue": 89, "ThermalSimPeriod": 100,
+    "ThermalSimUnit": "us", "PowerInfoFile": "powerInfo.json", "IceServerIp": "127.0.0.1",
+    "IceServerPort": 11880, "SimPeriodAdjustFactor": 10, "NPowStableCyclesToIncreasePeriod": 5,
+    "GenerateTemperatureMap": True, "GeneratePowerMap": True,
+}  # fmt: skip
+_POWERS: Final = {"dram_die_channel0": {"init_pow": 0, "threshold": 1.0}}
+DRAMSYS: Final = Tool(
+    name="DRAMSys",
+    release="4.0 of May 2021, commit 460604a",
+    get="git clone --recursive https://github.com/tukl-msd/DRAMSys, check out commit 460604a, and "
+    "build DRAMSys with CMake; its place is the folder of the build.",
+    program="DRAMSys",
+    inside="simulator/DRAMSys",
+)
+RAMULATOR: Final = Tool(
+    name="Ramulator",
+    release="2.1, commit c5b1c3a",
+    get="git clone https://github.com/CMU-SAFARI/ramulator2, and build it with CMake; its place is "
+    "the folder ramulator2.",
+    program="libramulator.so",
+)
+_BUILD: Final = """\
+home=$(dirname -- "$tool")
+PYTHONPATH=$home/python python3 -m ramulator export memory.py -o memory.yaml
+${CXX:-c++} -std=c++20 -O2 -I"$home/src" -I"$home/ext/yaml-cpp/include" -I"$home/ext/fmt/include" \\
+  driver.cpp -o driver -L"$home" -lramulator -Wl,-rpath,"$home"
+"""
 # Ramulator's controller of each family of devices.
 _CONTROLLERS: Final = {
     "ddr4": "GenericDDR",
@@ -52,63 +86,76 @@ _OWN_BINS: Final = ("LPDDR5X_8533",)
 
 
 def dramsys_files(
-    controller: Mapping[str, Any], mapping: AddressMapping, device: Device, trace: Trace
+    controller: Mapping[str, Any],
+    mapping: AddressMapping,
+    device: Device,
+    trace: Trace,
+    metrics: Mapping[str, float],
 ) -> dict[str, str]:
-    """Return the files of a simulation of DRAMSys.
+    """Return a simulation of DRAMSys in the layout of its resources.
 
     Requests of DRAMSys 4.0 are single bursts, so that longer ones are split as the model splits
-    them. Then latencies of DRAMSys are those of bursts, and `NOTES.md` says so.
+    them.
 
     Args:
       controller: Values of `CONTROLLER_COLUMNS` by name, as DRAMSys spells them.
       mapping: Address mapping that fits the device.
       device: The memory.
       trace: Requests of the workload.
+      metrics: Metrics of the design.
+
+    Raises:
+      InvalidDesignError: Requests wait for answers.
     """
+    if n_waiting := int((trace.waits_for >= 0).sum()):
+        raise InvalidDesignError(
+            f"DRAMSys sends requests at fixed times; of the workload {trace.name!r}, {n_waiting} "
+            f"of {len(trace)} requests wait for an earlier answer. Choose another workload."
+        )
     bursts = split(trace, device)
     sent = Trace(
-        trace.name,
-        bursts.ticks,
-        bursts.is_write,
-        bursts.addresses,
-        clock_mhz=trace.clock_mhz,
-        relative=trace.relative,
-    )
+        trace.name, bursts.ticks, bursts.is_write, bursts.addresses,
+        clock_mhz=trace.clock_mhz, relative=trace.relative,
+    )  # fmt: skip
     ending = "rstl" if trace.relative else "stl"
-    simulation = {
-        "addressmapping": "addressmapping.json",
-        "mcconfig": "mcconfig.json",
-        "memspec": "memspec.json",
-        "simconfig": "simconfig.json",
-        "simulationid": "archgym",
-        "thermalconfig": "config.json",
-        "tracesetup": [{"clkMhz": trace.clock_mhz, "name": f"trace.{ending}"}],
+    name = "archgym.json"
+    simulation = dict.fromkeys(("addressmapping", "mcconfig", "memspec", "simconfig"), name)
+    simulation |= {"simulationid": "archgym", "thermalconfig": name}
+    players = [{"clkMhz": trace.clock_mhz, "name": f"trace.{ending}"}]
+    mcconfig = {key: controller[column] for column, key in CONTROLLER_KEYS.items()}
+    simconfig = {**_SIMULATION, "PowerAnalysis": device.has_energy}
+    contents: dict[str, dict[str, Any]] = {
+        "simulation.json": {"simulation": {**simulation, "tracesetup": players}},
+        f"configs/amconfigs/{name}": {"CONGEN": _congen(mapping)},
+        f"configs/mcconfigs/{name}": {"mcconfig": mcconfig},
+        f"configs/memspecs/{name}": {"memspec": _memspec(device)},
+        f"configs/simulator/{name}": {"simconfig": simconfig},
+        f"configs/thermalsim/{name}": {"thermalsimconfig": _THERMAL},
+        f"configs/thermalsim/{_THERMAL['PowerInfoFile']}": {"powerInfo": _POWERS},
     }
-    contents = {
-        "simulation.json": {"simulation": simulation},
-        "addressmapping.json": {"CONGEN": _congen(mapping)},
-        "mcconfig.json": {
-            "mcconfig": {key: controller[name] for name, key in CONTROLLER_KEYS.items()}
-        },
-        "memspec.json": {"memspec": _memspec(device)},
-        "simconfig.json": {"simconfig": {**_SIMULATION, "PowerAnalysis": device.has_energy}},
-    }
-    notes = []
-    if len(trace.waits_for):
-        notes.append(
-            f"Of {len(trace)} requests, {int((trace.waits_for >= 0).sum())} wait for an earlier "
-            "answer. DRAMSys cannot express that and\nsends them at their fixed times: its results "
-            "are others.\n"
+    files = {path: json.dumps(content, indent=4) + "\n" for path, content in contents.items()}
+    files[f"traces/trace.{ending}"] = trace_text(sent)
+    numbers = [
+        Number(
+            metric="total_time_ns", value=metrics["total_time_ns"], unit="ns",
+            after=("  Total Time:",), units={"ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9},
         )
-    files = {name: json.dumps(content, indent=4) + "\n" for name, content in contents.items()}
+    ]  # fmt: skip
+    # DRAMSys charges powered-down ranks for others, which the model does not.
+    if device.has_energy and device.n_ranks == 1:
+        energy = Number(
+            metric="total_energy_pj", value=metrics["total_energy_pj"], unit="pJ",
+            # It prints two decimals.
+            tolerance=0.005, after=("  Total Energy:",), units={"pJ": 1.0},
+        )  # fmt: skip
+        numbers.append(energy)
+    differences = []
     if bursts.are_split:
-        notes.append(
-            f"Requests of {trace.name} are longer than a burst of {device.burst_bytes} bytes.\n"
-            "The trace has their bursts one by one: latencies of DRAMSys are those of bursts.\n"
+        differences.append(
+            f"Requests of {trace.name} are longer than a burst of {device.burst_bytes} bytes, and "
+            "the trace has their bursts one by one: latencies of DRAMSys are those of bursts."
         )
-    if notes:
-        files["NOTES.md"] = "\n".join(notes)
-    return {**files, f"trace.{ending}": trace_text(sent)}
+    return folder(DRAMSYS, files, '"$tool" simulation.json ./', numbers, differences=differences)
 
 
 def _congen(mapping: AddressMapping) -> dict[str, object]:
@@ -153,26 +200,38 @@ def _memspec(device: Device) -> dict[str, object]:
 
 
 def ramulator_files(
-    configuration: "Configuration", family: str, path: Path | None, trace: Trace
+    configuration: "Configuration",
+    made: "Standard",
+    workload: str,
+    bursts: "Requests",
+    first: np.ndarray,
+    metrics: Mapping[str, float],
 ) -> dict[str, str]:
-    """Return a script of Ramulator 2.1, and the requests as its load-store trace.
+    """Return a memory for Ramulator 2.1, its requests, and a driver that sends them.
 
     Args:
       configuration: Device, channels and settings of the controllers.
-      family: Family of the device.
-      path: File of the user's own speed bins; None for those that ship.
-      trace: Requests of the workload.
+      made: Family of the device.
+      workload: Name of the workload.
+      bursts: Bursts of the workload.
+      first: (n_requests,), first burst of each request.
+      metrics: Metrics of the design.
 
     Raises:
-      InvalidDesignError: The device is not one of Ramulator's.
+      InvalidDesignError: The device is not one of Ramulator's, or requests wait for answers.
     """
-    c = configuration
-    if path is not None or c.timing in _OWN_BINS:
+    c, family = configuration, made.family
+    if made.path is not None or c.timing in _OWN_BINS:
         raise InvalidDesignError(
             f"Ramulator 2.1 has no speed bin {c.timing!r}; the design cannot be exported for it. "
             "Choose another `speed_bin`, or a shipped family of devices."
         )
-    name = family.upper()
+    if bursts.waits is not None:
+        raise InvalidDesignError(
+            f"The driver of Ramulator sends requests at fixed times; some of the workload "
+            f"{workload!r} wait for an earlier answer. Choose another workload."
+        )
+    tick_ps = made.tick_ps(c.timing)
     arguments = [f'org_preset="{c.organisation}"', f'timing_preset="{c.timing}"']
     if c.ranks > 1:
         arguments.append(f"rank={c.ranks}")
@@ -187,18 +246,13 @@ def ramulator_files(
         "addr_mapper": f"addr_mapper.{c.mapping}()",
     }
     lines = [
-        '"""Memory system for Ramulator 2.1: python ramulator_config.py',
-        "",
-        "Its load-store front end sends the requests of `requests.trace` as fast as they are",
-        "accepted; ArchGym also models the times at which they are due"
-        + (", and the answers for which they wait." if len(trace.waits_for) else "."),
-        '"""',
+        '"""Memory system for Ramulator 2.1, whose requests come from outside."""',
         "",
         "import ramulator",
         "",
         "controllers = [",
         f"    ramulator.controller.{_CONTROLLERS[family]}(",
-        f"        dram=ramulator.dram.{name}({', '.join(arguments)}),",
+        f"        dram=ramulator.dram.{family.upper()}({', '.join(arguments)}),",
         *(f"        {key}=ramulator.{value}," for key, value in settings.items()),
         f"        read_buffer_size={c.read_buffer},",
         f"        write_buffer_size={c.write_buffer},",
@@ -214,16 +268,32 @@ def ramulator_files(
         "    channel_mapper=ramulator.channel_mapper.CacheLineInterleave("
         f"interleave_bits={c.interleave_bits}),",
         ")",
-        'frontend = ramulator.frontend.LoadStoreTrace(clock_ratio=1, path="requests.trace")',
-        "simulation = ramulator.Simulation(frontend, memory)",
-        "simulation.run()",
-        "print(simulation.stats_yaml)",
+        "simulation = ramulator.Simulation(ramulator.frontend.External(clock_ratio=1), memory)",
     ]
-    requests = (
-        f"{'ST' if is_write else 'LD'} {address:#x}"
-        for is_write, address in zip(trace.is_write, trace.addresses.tolist(), strict=True)
-    )
-    return {
-        "ramulator_config.py": "\n".join(lines) + "\n",
-        "requests.trace": "\n".join(requests) + "\n",
+    starts = np.zeros(len(bursts.addresses), dtype=np.int64)
+    starts[first] = 1
+    columns = (
+        -(-bursts.time_ps // tick_ps), bursts.is_write, bursts.addresses, np.cumsum(starts) - 1
+    )  # fmt: skip
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    driver = resources.files("archgym.simulators.dram") / "data" / "ramulator_driver.cpp"
+    files = {
+        "memory.py": "\n".join(lines) + "\n",
+        "requests.txt": "".join(f"{t} {'W' if w else 'R'} {a} {n}\n" for t, w, a, n in rows),
+        "driver.cpp": driver.read_text("utf-8"),
     }
+    numbers = [
+        Number(
+            metric=metric, value=metrics[metric], unit="ticks", scale=1e3 / tick_ps,
+            tolerance=tolerance, after=(printed,),
+        )
+        for metric, printed, tolerance in (
+            # The driver prints nine decimals.
+            ("total_time_ns", "total_ticks:", 0.0), ("mean_latency_ns", "mean_latency_ticks:", 1e-9)
+        )
+    ]  # fmt: skip
+    burst_bytes = made.organisations[c.organisation].burst_bytes
+    return folder(
+        RAMULATOR, files, _BUILD + f"./driver memory.yaml requests.txt {burst_bytes}", numbers,
+        differences=[f"Ramulator counts ticks, of {tick_ps} ps, and has no energy."],
+    )  # fmt: skip

@@ -1,1 +1,1 @@
-"""The memory controller and its device in compiled code: what DRAMSys 4 computes, in order."""
+"""What both memory controllers share: energy from commands and currents."""

@@ -20,9 +20,7 @@ import numpy.typing as npt
 
 from archgym.checks import check_choice
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA
-from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.state import KINDS, RULES, blank_account
+from archgym.simulators.dram.kernel.records import KINDS, RULES
 
 CORE_CAUSES: Final = (
     "act", "pre", "bg_act", "bg_pre", "RD", "WR", "RDA", "WRA",
@@ -40,7 +38,6 @@ CORE_CAUSES_OF: Final = {
 }
 """Causes of `CORE_CAUSES` by the cause that the metrics name."""
 
-_KIND_OF: Final = np.array([KINDS.index(name) if name else -1 for name in COMMAND_NAMES])
 STANDARDS: Final = ("DDR4", "DDR5", "LPDDR4", "LPDDR5")
 _CURRENTS: Final = ("0", "2n", "3n", "4r", "4w", "5", "6", "2p", "3p")
 
@@ -99,7 +96,7 @@ class PowerSpec:
         """Return the durations that decide when banks close by themselves.
 
         Returns:
-          (1,) of `state.RULES`.
+          (1,) of `records.RULES`.
 
         Source:
           DRAMPower 6.2: offsets of automatic precharge by standard (integer divisions).
@@ -138,8 +135,8 @@ def core_energy(
 
     Args:
       spec: The memory.
-      banks: (n_banks of all ranks,) of `state.BANK_ACCOUNT`, closed.
-      ranks: (n_ranks,) of `state.RANK_ACCOUNT`, closed.
+      banks: (n_banks of all ranks,) of `records.BANK_ACCOUNT`, closed.
+      ranks: (n_ranks,) of `records.RANK_ACCOUNT`, closed.
       end: Time at which the account was closed [clocks].
     """
     counts = dict(zip(KINDS, banks["counts"].sum(axis=0).tolist(), strict=True))
@@ -229,81 +226,3 @@ def currents_of(family: str) -> dict[str, Any]:
     folder = resources.files("archgym.simulators.dram").joinpath("data/currents")
     data: dict[str, Any] = json.loads(folder.joinpath(f"{family}.json").read_text("utf-8"))
     return data
-
-
-# LPDDR4 under the first controller: DRAMSys 4 has no energy for it. The equations, counts and
-# currents are those of the second controller. The currents are illustrative; every output says so.
-
-
-def core_power_note() -> str:
-    """Return what is known of the currents, in a sentence for outputs."""
-    return str(currents_of("lpddr4")["source"])
-
-
-def least_power_w(device: Device) -> float:
-    """Return the power of all ranks in their thriftiest state [W]; 0 if unknown."""
-    chips = device.n_devices * device.n_ranks
-    spec = core_power(device)
-    if spec is not None:
-        return chips * sum(s.voltage * min(s.current["2p"], s.current["6"]) for s in spec.supplies)
-    least = min(
-        (v for name, v in device.current.items() if name.startswith("IDD2P") or name == "IDD6"),
-        default=0.0,
-    )
-    return 1e-3 * chips * least * device.current.get("VDD", 0.0)
-
-
-@functools.cache
-def core_power(device: Device) -> PowerSpec | None:
-    """Return the energy inputs of an LPDDR4 device; None for other standards."""
-    if device.standard != "LPDDR4":
-        return None
-    data, timing = currents_of("lpddr4"), device.timing
-    names = {"RAS": "RAS", "RP": "RPPB", "RFC": "RFCAB", "RFCpb": "RFCPB", "RTP": "RTP"}
-    names |= {"WL": "WL", "WR": "WR", "REFI": "REFI"}
-    return PowerSpec(
-        standard="LPDDR4",
-        supplies=tuple(Supply(**supply) for supply in data["supplies"]),
-        n_devices=device.n_devices,
-        n_groups=1,
-        n_banks=device.n_banks,
-        burst=device.burst_length // device.data_rate,
-        fact_rho=float(data["fact_rho"]),
-        t_ck_s=device.clock_ps * 1e-12,
-        clocks={ours: timing[theirs] for ours, theirs in names.items()} | {"WCK2CK": 1},
-    )
-
-
-def core_energies(
-    power: PowerSpec, device: Device, commands: npt.NDArray[Any], total_time_ns: float
-) -> tuple[dict[str, float], int]:
-    """Return the energy by cause of a run [pJ], and the clock cycles that it covers.
-
-    Args:
-      power: Energy inputs of the device.
-      device: The device.
-      commands: (n,) of `state.COMMAND_LOG`, all that were issued.
-      total_time_ns: End of the run; what is issued later does not count.
-    """
-    # Numba takes a while to import, which listing and describing should not wait for.
-    from archgym.simulators.dram.kernel.power import count_commands
-
-    clock = device.clock_ps
-    end = -(-round(total_time_ns * 1000.0) // clock)
-    times = commands["time"] // clock
-    kept = commands[times <= end]
-    is_to_rank = kept["command"] >= PREA
-    rank = np.where(is_to_rank, kept["target"], kept["target"] // device.n_banks)
-    bank = np.where(is_to_rank, kept["target"] * device.n_banks, kept["target"])
-    banks, ranks = blank_account(device.n_banks * device.n_ranks, device.n_ranks)
-    count_commands(
-        power.rules(),
-        banks,
-        ranks,
-        _KIND_OF[kept["command"]].astype(np.int64),
-        rank.astype(np.int64),
-        bank.astype(np.int64),
-        times[times <= end].astype(np.int64),
-        end,
-    )
-    return energies_pj(power, banks, ranks, end), end

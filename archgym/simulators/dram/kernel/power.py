@@ -11,7 +11,7 @@ Source:
 from typing import Any
 
 from archgym.runtime.kernels import entry_point, helper, inlined
-from archgym.simulators.dram.kernel import state as st
+from archgym.simulators.dram.kernel import records as st
 
 
 @helper

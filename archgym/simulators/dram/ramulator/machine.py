@@ -2,7 +2,6 @@
 
 import functools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -15,8 +14,6 @@ from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, currents_
 
 FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
 KINDS: Final = ("common", "split-activation", "two-bus")
-
-_TERM: Final = re.compile(r"([+-]?)([A-Za-z][A-Za-z0-9_]*|[0-9]{1,6})")
 
 
 @final
@@ -38,7 +35,7 @@ class Constraint:
       scope: Level of the node.
       preceding, following: Commands that it counts from and that it delays.
       distance: Expression in the timing parameters [clocks].
-      window: The distance counts from so many commands back; 1 for the last one.
+      window: The command from which the distance counts, counted back; 1 for the last one.
       siblings: True if it binds the node's siblings instead of the node.
       source: Document and parameter.
     """
@@ -168,30 +165,6 @@ class Standard:
     def tick_ps(self, bin_name: str) -> int:
         """Return the length of a tick; HBM3 loses half a picosecond, as Ramulator does [ps]."""
         return self.bins[bin_name].t_ck_ps // self.ticks_per_clock
-
-
-def distance(expression: str, values: Mapping[str, int]) -> int:
-    """Return the value of a sum of parameters and numbers [clocks].
-
-    Raises:
-      InvalidArgumentError: It is not a sum, or names an unknown parameter.
-    """
-    compact = expression.replace(" ", "")
-    total, end = 0, 0
-    for match in _TERM.finditer(compact):
-        sign, term = match.groups()
-        if match.start() != end or (end > 0 and not sign):
-            break
-        if term[0].isalpha() and term not in values:
-            raise InvalidArgumentError(f"Parameter `{term}` must have a value; it has none.")
-        value = values[term] if term[0].isalpha() else int(term)
-        total += -value if sign == "-" else value
-        end = match.end()
-    if end != len(compact) or not compact:
-        raise InvalidArgumentError(
-            f"A distance must be a sum such as `nCWL + nBL + nWR`; got {expression!r}."
-        )
-    return total
 
 
 @functools.cache

@@ -17,14 +17,14 @@ from archgym.errors import SimulatorError, check_known, unknown_name
 from archgym.evaluation.simulator import Workload
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
+from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_COLUMNS, USER_SCHEDULER
 from archgym.simulators.dram.formats.devices import load_device
-from archgym.simulators.dram.kernel.commands import CONTROLLER_COLUMNS, USER_SCHEDULER
 from archgym.simulators.dram.simulator import DEFAULT_DEVICE, DramSimulator
 from archgym.spaces.texts import with_values
 
 if TYPE_CHECKING:
     from archgym.rules.compilation import EntryPoints, Storage
-    from archgym.simulators.dram.kernel.batch import Tables
+    from archgym.simulators.dram.dramsys.kernel.batch import Tables
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
     "fcfs": {"scheduler": "Fifo"},
@@ -93,7 +93,7 @@ class DramCase(RuleCase):
 
     def built_in_counts(self, rule: str) -> dict[str, float]:
         """Return the outputs of the kernel under a built-in rule, by name."""
-        from archgym.simulators.dram.kernel.batch import OUTPUTS
+        from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
 
         if rule not in BUILT_IN:
             raise unknown_name("built-in rule", rule, BUILT_IN)
@@ -162,7 +162,7 @@ def simulate_rule(
       storage: Its arrays.
       case: Arguments of the kernel, of `DramCase.input`.
     """
-    from archgym.simulators.dram.kernel.batch import STATUSES
+    from archgym.simulators.dram.dramsys.kernel.batch import STATUSES
 
     controllers = np.array(case["controllers"])
     if points.addresses["score"]:
@@ -185,7 +185,7 @@ def simulate_rule(
 
 
 def _run(case: Mapping[str, Any], controllers: Any, device: "Tables") -> dict[str, float]:
-    from archgym.simulators.dram.kernel.batch import OUTPUTS, simulate
+    from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS, simulate
 
     arguments = {k: v for k, v in case.items() if k not in ("sizes", "values")}
     memory = load_device(case["memory"])

@@ -12,7 +12,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.checks import require
-from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.workloads.trace import Trace
 
 
 @final

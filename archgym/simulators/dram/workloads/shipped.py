@@ -40,9 +40,9 @@ import numpy as np
 
 from archgym.checks import check_number
 from archgym.errors import unknown_name
-from archgym.simulators.dram.formats.trace import Trace, read_trace
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
+from archgym.simulators.dram.workloads.trace import Trace, read_trace
 
 if TYPE_CHECKING:
     from archgym.traces.filtering import Requests

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from archgym.errors import FileFormatError
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.kit.requests import Row, lines_of, parsed, whole
 from archgym.simulators.kv.formats.trace import MAX_REQUESTS, MAX_TIME_MS
+from archgym.traces.requests import Row, lines_of, parsed, whole
 
 # Source: vllm/distributed/kv_events.py, commit 0181ea3. Releases before it wrote batches and events
 # as lists in this order, events behind their names; fields that are not needed follow.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
-from archgym.simulators.kit.requests import MAX_TOKENS, Row, lines_of, parsed, read_rows, whole
+from archgym.traces.requests import MAX_TOKENS, Row, lines_of, parsed, read_rows, whole
 
 Ints = npt.NDArray[np.int64]
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     LOGGED,
     NOW,
@@ -19,6 +18,7 @@ from archgym.simulators.kv.kernel.pool import (
     release,
     touch,
 )
+from archgym.simulators.kv.workloads.arrays import Arrivals, Blocks, Ints, Shorts
 
 
 @helper

@@ -3,7 +3,7 @@
 from typing import Any
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.kv.kernel.layout import Ints, Shorts
+from archgym.simulators.kv.workloads.arrays import Ints, Shorts
 
 
 @helper

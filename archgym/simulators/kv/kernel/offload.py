@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
-from archgym.simulators.kv.kernel.layout import Blocks, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     Pool,
     Traits,
@@ -16,6 +15,7 @@ from archgym.simulators.kv.kernel.pool import (
     release,
     touch,
 )
+from archgym.simulators.kv.workloads.arrays import Blocks, Ints, Shorts
 
 STORED, EVICTED, FAILED, OFFERED = range(4)
 N_TOTALS: Final = 4

@@ -11,7 +11,7 @@ import numpy as np
 
 from archgym.runtime.kernels import helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import NEVER, Blocks, Ints, Shorts
+from archgym.simulators.kv.workloads.arrays import NEVER, Blocks, Ints, Shorts
 
 LRU, LFU, TTL, TAIL, PRIORITY, BELADY, SLRU, S3_FIFO, ARC = range(9)
 

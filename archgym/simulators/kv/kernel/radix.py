@@ -9,7 +9,7 @@ import numpy as np
 
 from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Blocks, Ints, Shorts
+from archgym.simulators.kv.workloads.arrays import Blocks, Ints, Shorts
 
 USED, CLOCK, N_NODES, PAGES_OUT, NODES_OUT, FREED = range(6)
 N_STATE: Final = 6

@@ -5,14 +5,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.kv.formats.stream import StreamBlocks
 from archgym.simulators.kv.kernel import drivers, offload, pool, radix
-from archgym.simulators.kv.kernel.layout import HOST_POLICIES, POLICIES, RADIX_POLICIES
 from archgym.simulators.kv.kernel.optimum import (
     concurrent_optimum,
     new_sweep,
     sequential_optimum,
 )
+from archgym.simulators.kv.kernel.policies import HOST_POLICIES, POLICIES, RADIX_POLICIES
+from archgym.simulators.kv.workloads.stream import StreamBlocks
 
 Ints = npt.NDArray[np.int64]
 

@@ -5,13 +5,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
 from archgym.simulators.kv.kernel import pool, serving
-from archgym.simulators.kv.kernel.layout import POLICIES, Blocks, Dependencies
+from archgym.simulators.kv.kernel.policies import POLICIES
 from archgym.simulators.kv.kernel.run import checksum, counts_of, optimum, traits_of
 from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
+from archgym.simulators.kv.workloads.arrays import Blocks, Dependencies
+from archgym.simulators.kv.workloads.stream import Stream, StreamBlocks
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
-from archgym.simulators.moe.machine.step_time import StepCosts
+from archgym.simulators.moe.kernel.step_time import StepCosts
 
 _LOGGED: Final = 4_000_000  # chosen: entries of the log of steps, for small runs.
 

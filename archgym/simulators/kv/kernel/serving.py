@@ -12,7 +12,6 @@ import numpy as np
 
 from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Dependencies, Floats, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     FREE,
     LOGGED,
@@ -34,10 +33,18 @@ from archgym.simulators.kv.kernel.store import (
     tier_of,
     touch_block,
 )
+from archgym.simulators.kv.workloads.arrays import (
+    Arrivals,
+    Blocks,
+    Dependencies,
+    Floats,
+    Ints,
+    Shorts,
+)
 from archgym.simulators.moe.kernel import state as st
-from archgym.simulators.moe.kernel.columns import FIRST_NS, WAIT_STEPS
+from archgym.simulators.moe.kernel.step_time import StepCosts
 from archgym.simulators.moe.kernel.steps import step_ns
-from archgym.simulators.moe.machine.step_time import StepCosts
+from archgym.simulators.moe.machine.columns import FIRST_NS, WAIT_STEPS
 
 _ROUND_ROBIN, _LEAST_LOADED, _PREFIX_AWARE, _STICKY = range(4)
 # Entries of `Service.chosen`.

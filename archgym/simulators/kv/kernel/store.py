@@ -6,7 +6,7 @@ import numpy as np
 
 from archgym.runtime.kernels import helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Floats, Ints, Shorts
+from archgym.simulators.kv.workloads.arrays import Floats, Ints, Shorts
 
 N_TIERS: Final = 4
 _LRU, _LFU, _PRIORITY = range(3)

@@ -10,12 +10,13 @@ from archgym.errors import InvalidArgumentError, SimulatorError, check_known, un
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.trace import SessionTrace
-from archgym.simulators.kv.kernel.layout import OFFERED
+from archgym.simulators.kv.kernel.policies import OFFERED
 from archgym.simulators.kv.kernel.run import optimum, run_pool
 from archgym.simulators.kv.metrics import gap_share
-from archgym.simulators.kv.workloads import live_blocks, load, stream_blocks
+from archgym.simulators.kv.workloads.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.workloads.traces import load, stream_blocks
 
 _DEFAULTS: Final = {
     "block_tokens": "64",

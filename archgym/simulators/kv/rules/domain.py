@@ -38,8 +38,8 @@ class Due(NamedTuple):
 
 def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
     """Return counts of a rule on the requests of a case."""
-    from archgym.simulators.kv.kernel.layout import Blocks
     from archgym.simulators.kv.kernel.pool import EVICTIONS, LFU, new_pool
+    from archgym.simulators.kv.workloads.arrays import Blocks
 
     blocks = Blocks(*(case[name] for name in Blocks._fields))
     # Any policy but LRU has the heap that scores are kept in.

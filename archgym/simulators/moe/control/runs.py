@@ -9,9 +9,9 @@ from archgym.checks import check_choice, check_whole
 from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.errors import InvalidDesignError
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel.run import documents, work_of
 from archgym.simulators.moe.kernel.state import ARRIVAL, FIRST, LAST, N_RUNNING, OUTPUT, PROMPT
+from archgym.simulators.moe.machine import columns as col
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.workloads.workload import Promise
 from archgym.spaces.parameter import Value

@@ -1,6 +1,6 @@
 """Ways of serving as YAML, and as command lines of vLLM and llama.cpp.
 
-Options are those of `vllm serve` 0.11 and later (docs.vllm.ai, `serving/expert_parallel_deployment`
+Options are those of `vllm serve` 0.12 (docs.vllm.ai, `serving/expert_parallel_deployment`
 and the engine arguments) and of `llama-server` (github.com/ggml-org/llama.cpp, `tools/server`).
 Neither engine caches single experts or loads them ahead: `report.export` lists the parameters that
 have no option. A design that the engine could not start is refused: experts of bits that it has no
@@ -15,21 +15,33 @@ from enum import Enum
 from typing import Any, Final
 
 from archgym.errors import InvalidDesignError
-from archgym.simulators.moe.kernel.columns import CpuRule
+from archgym.simulators.kit.exports import Tool, folder
+from archgym.simulators.moe.machine.columns import CpuRule
 from archgym.simulators.moe.machine.engines import BITS, precision_of
 from archgym.simulators.moe.machine.hardware import NodePreset
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import RUNTIME_BYTES
 from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.models import MoeModel
 
 SERVING: Final = "serving"
 VLLM: Final = "vllm"
 LLAMA_CPP: Final = "llama.cpp"
 FORMATS: Final = {
     SERVING: "Serving configuration as YAML.",
-    VLLM: "Command line of `vllm serve`, and notes on parameters without an option.",
-    LLAMA_CPP: "Command line of `llama-server`, and notes on parameters without an option.",
+    VLLM: "Command line of `vllm serve`.",
+    LLAMA_CPP: "Command line of `llama-server`.",
 }
+TOOLS: Final = {
+    VLLM: Tool(
+        name="vLLM", release="0.12", get="pip install vllm==0.12.*", program="vllm",
+        inside="bin/vllm",
+    ),
+    LLAMA_CPP: Tool(
+        name="llama.cpp", release="b6700 and later",
+        get="github.com/ggml-org/llama.cpp/releases, whose place is the folder llama.cpp.",
+        program="llama-server", inside="build/bin/llama-server",
+    ),
+}  # fmt: skip
 # Types of llama.cpp's quantisation by bits of a weight.
 _GGUF: Final = {16: "F16", 8: "Q8_0", 4: "Q4_K_M", 3: "Q3_K_M", 2: "Q2_K"}
 # Bits of a weight with its scales (github.com/ggml-org/llama.cpp, `tools/quantize/README.md`, table
@@ -105,8 +117,13 @@ def serving_files(
             f"The design uses {serving.n_gpus} GPUs, and a server has {server.n_gpus}: start the "
             "engine on each server with its options for several nodes."
         )
-    files = {"serve.sh": "\n".join(["#!/bin/sh", *about, command]) + "\n"}
-    return {**files, "NOTES.md": "\n".join(notes) + "\n"} if notes else files
+    return folder(
+        TOOLS[form],
+        {},
+        "\n".join(["cd - > /dev/null", *about, ': "${MODEL:?must name the model}"', command]),
+        differences=notes,
+        why_none="The engine serves until it is stopped; times are measured by its users' clients.",
+    )
 
 
 def _yaml(serving: Serving, model: MoeModel, server: NodePreset) -> str:
@@ -226,7 +243,7 @@ def _vllm(
         options.append(("--quantization", "fp8"))
     if serving.draft_tokens:
         _add_drafts(serving, model, options, notes)
-    return _command('vllm serve "$MODEL"', options), notes
+    return _command('"$tool" serve "$MODEL"', options), notes
 
 
 def _add_drafts(
@@ -290,7 +307,7 @@ def _llama_cpp(
             "the command decodes without drafts. Add `--model-draft FILE --draft-max "
             f"{serving.draft_tokens}`."
         )
-    return _command('llama-server --model "$MODEL"', options), notes
+    return _command('"$tool" --model "$MODEL"', options), notes
 
 
 def _layers_on_host(

@@ -14,7 +14,7 @@ from archgym.simulators.moe.kernel import caches
 from archgym.simulators.moe.kernel.caches import CacheState
 
 Array = npt.NDArray[Any]
-# chosen: beyond so many that go, parting all candidates is faster than a heap.
+# chosen: if more than this number go, parting all candidates is faster than a heap.
 _HEAP_LIMIT = 8
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)

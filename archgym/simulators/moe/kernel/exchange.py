@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel.misses import padding_rows, unlike_share
 from archgym.simulators.moe.kernel.state import (
     ACCESSES,
@@ -22,6 +21,7 @@ from archgym.simulators.moe.kernel.state import (
     Work,
     whole,
 )
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper, pointer
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import (
     count_area,
@@ -30,6 +29,7 @@ from archgym.simulators.moe.kernel.pool import mark_all_stale, share_out
 from archgym.simulators.moe.kernel.predictor import chance, issue_path
 from archgym.simulators.moe.kernel.state import State, Work, whole
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps, surroundings
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 

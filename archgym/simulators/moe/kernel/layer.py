@@ -10,7 +10,6 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper, pointer
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.cache_kernel import begin_event, end_event
 from archgym.simulators.moe.kernel.caches import (
@@ -34,6 +33,7 @@ from archgym.simulators.moe.kernel.misses import (
 from archgym.simulators.moe.kernel.pool import keep_in_pool, mark_used
 from archgym.simulators.moe.kernel.predictor import issue, learn
 from archgym.simulators.moe.kernel.state import State, Work, whole
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 

@@ -5,7 +5,6 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     CacheState,
@@ -19,6 +18,7 @@ from archgym.simulators.moe.kernel.link import (
     from_drive,
 )
 from archgym.simulators.moe.kernel.state import State, whole
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 
@@ -46,7 +46,7 @@ def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> 
 
 @helper
 def padding_rows(choices: Array, n_slots: int) -> float:
-    """Return the rows of padding that products of so many experts compute, used or not.
+    """Return the rows of padding that products of several experts compute, used or not.
 
     Products that pad each expert to whole tiles have room for a tile less a row of each.
     """

@@ -23,14 +23,6 @@ from archgym.simulators.moe.kernel.cache_kernel import (
     resize,
 )
 from archgym.simulators.moe.kernel.caches import CacheState
-from archgym.simulators.moe.kernel.columns import (
-    ADMISSION,
-    CAPACITY,
-    N_EXPERTS,
-    N_LAYERS,
-    N_ROUNDS,
-    REPLACEMENT,
-)
 from archgym.simulators.moe.kernel.state import (
     FOUND_FOR,
     LASTING,
@@ -39,6 +31,14 @@ from archgym.simulators.moe.kernel.state import (
     WORST,
     State,
     whole,
+)
+from archgym.simulators.moe.machine.columns import (
+    ADMISSION,
+    CAPACITY,
+    N_EXPERTS,
+    N_LAYERS,
+    N_ROUNDS,
+    REPLACEMENT,
 )
 
 Array = npt.NDArray[Any]

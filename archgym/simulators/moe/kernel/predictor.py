@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     EVENT,
@@ -20,6 +19,7 @@ from archgym.simulators.moe.kernel.caches import (
 )
 from archgym.simulators.moe.kernel.link import NOTHING, enqueue
 from archgym.simulators.moe.kernel.state import State, whole
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 

@@ -16,8 +16,8 @@ from archgym.simulators.moe.kernel.caches import (
     new_cache,
     tie_order,
 )
-from archgym.simulators.moe.kernel.columns import CHOICES, COUNTERS, Scheduler, Scope
 from archgym.simulators.moe.kernel.state import State, Work, new_state
+from archgym.simulators.moe.machine.columns import CHOICES, COUNTERS, Scheduler, Scope
 from archgym.simulators.moe.machine.plan import Plan
 from archgym.simulators.moe.workloads.requests import Requests, prefix_hits
 from archgym.simulators.moe.workloads.routing import Routing
@@ -104,15 +104,6 @@ def documents(requests: Requests, routing: Routing) -> Documents:
         np.ascontiguousarray(length),
         (order // n_documents) * _TURN,
     )
-
-
-def popularity(routing: Routing) -> npt.NDArray[np.float64]:
-    """Return the number of uses of each expert of each layer, (n_layers * n_experts,)."""
-    counts = [
-        np.bincount(routing.experts[:, layer].ravel(), minlength=routing.n_experts)
-        for layer in range(routing.n_layers)
-    ]
-    return np.concatenate(counts).astype(np.float64)
 
 
 @final

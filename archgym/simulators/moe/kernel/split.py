@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import add
 from archgym.simulators.moe.kernel.caches import CacheState
@@ -20,6 +19,7 @@ from archgym.simulators.moe.kernel.full import step
 from archgym.simulators.moe.kernel.state import State, Work
 from archgym.simulators.moe.kernel.steps import step_ns
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +63,7 @@ def _decode_ns(
     costs: Array, choices: Array, state: State, table: Array, counters: Array, n: float,
     context: float, n_steps: float,
 ) -> float:  # fmt: skip
-    """Return the time of a step in which n sequences decode, and count so many of them [ns]."""
+    """Return the time of a step in which n sequences decode, and count some of them [ns]."""
     found, width = state.contents, 1.0 + choices[col.DRAFT_TOKENS]
     found[:] = 0.0
     found[st.N_DECODE] = n
@@ -106,7 +106,7 @@ def _advance(
     counters: Array, workers: Array, counts: Array, paced: Array, place: int, steps: int,
     token_share: float,
 ) -> None:  # fmt: skip
-    """Let a decode worker give each of its sequences so many tokens."""
+    """Let a decode worker give each of its sequences some tokens."""
     n = counts[place, _RUNNING]
     if cache is None:
         context = workers[place, _CONTEXT] + 0.5 * steps * n

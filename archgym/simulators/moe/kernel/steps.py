@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
-from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import (
     count_area,
@@ -27,6 +26,7 @@ from archgym.simulators.moe.kernel.misses import resident_time, unlike_share
 from archgym.simulators.moe.kernel.occupancy import BUSY, DISTINCT, PADDING, TOKENS, USED
 from archgym.simulators.moe.kernel.state import State, Work, whole
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps, surroundings
+from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +38,7 @@ _PURE, _MIXED = 0, 1
 
 @helper
 def _at(table: Array, row: int, n_tokens: float) -> float:
-    """Return a row of the table at so many tokens; beyond its end it stays as it is."""
+    """Return a row of the table at a number of tokens; beyond its end it stays as it is."""
     n = table.shape[1]
     if n_tokens <= table[TOKENS, 0]:
         return float(table[row, 0] * n_tokens / table[TOKENS, 0])
@@ -89,7 +89,7 @@ def step_ns(
     contents: Array,
     n_steps: float,
 ) -> float:
-    """Return the time of one of so many equal steps with these contents [ns]."""
+    """Return the time of one of several equal steps with these contents [ns]."""
     software, attention, reduce, gather, dense, shared, head = surroundings(
         costs, choices, contents
     )
@@ -139,7 +139,7 @@ def step_ns(
 
 @helper
 def _lengthened(contents: Array, n_steps: float) -> None:
-    """Move contexts of decodes on by so many steps."""
+    """Move contexts of decodes on by some steps."""
     contents[st.DECODE_CONTEXT] += n_steps * contents[st.N_DECODE]
     contents[st.DECODE_PAIRS] += n_steps * contents[st.N_DECODE]
 

@@ -11,14 +11,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.kernel.columns import COSTS
+from archgym.simulators.moe.machine.columns import COSTS
 from archgym.simulators.moe.machine.hardware import (
     ACTIVATION_BYTES,
     COMBINE_BYTES,
     DISPATCH_BYTES,
     Gpu,
 )
-from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.workloads.models import MoeModel
 
 Number = Any  # float, or an array of one entry per deployment
 

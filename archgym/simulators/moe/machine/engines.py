@@ -19,7 +19,7 @@ from archgym.errors import unknown_name
 from archgym.files.yaml_document import read_document
 from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants
 from archgym.simulators.moe.machine.hardware import Gpu
-from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.workloads.models import MoeModel
 
 BITS: Final[Mapping[str, float]] = {
     # A scale of 8 bits for 32 weights, and one for 16 weights (OCP MX 1.0; NVIDIA NVFP4).
@@ -194,7 +194,7 @@ def _read_engine(path: str) -> Engine:
 
 
 def precision_of(bits: float, gpu: Gpu, model: MoeModel) -> str:
-    """Return the format that weights of so many bits usually have on a GPU."""
+    """Return the usual format of weights with this number of bits on a GPU."""
     if bits > BITS["fp8"]:
         return "bf16"
     if bits > BITS["nvfp4"]:

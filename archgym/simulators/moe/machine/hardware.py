@@ -53,7 +53,7 @@ class Gpu:
                 _check("gpu", self, (name,))
 
     def tflops(self, bits: float) -> float:
-        """Return the peak that products with weights of so many bits can use [TFLOP/s].
+        """Return the peak that products with weights of this width can use [TFLOP/s].
 
         Weights of 4 bits are widened to 16 bits where there are no units for them.
         """

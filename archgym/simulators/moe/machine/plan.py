@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.kernel.columns import CHOICES
+from archgym.simulators.moe.machine.columns import CHOICES
 from archgym.simulators.moe.machine.engines import padded_rows, precision_of
 from archgym.simulators.moe.machine.hardware import ACTIVATION_BYTES, NodePreset, efficiency
-from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.serving import _TO_WHOLE, Serving
 from archgym.simulators.moe.machine.timing import layer_costs
+from archgym.simulators.moe.workloads.models import MoeModel
 from archgym.simulators.moe.workloads.requests import Requests
 
 # chosen: a CUDA context and its kernels; AIConfigurator counts 3.5 GB with what frameworks keep.

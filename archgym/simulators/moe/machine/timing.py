@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.machine.clock import Dimensions, dimensions, engine_costs
+from archgym.simulators.moe.machine.columns import COSTS
 from archgym.simulators.moe.machine.engines import calibration, labels, precision_of
 from archgym.simulators.moe.machine.hardware import (
     ACTIVATION_BYTES,
@@ -24,7 +24,7 @@ from archgym.simulators.moe.machine.hardware import (
     NodePreset,
     efficiency,
 )
-from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.workloads.models import MoeModel
 
 if TYPE_CHECKING:
     from archgym.simulators.moe.machine.serving import Serving
@@ -259,7 +259,7 @@ def _add_exchange(
     if expert == 1:
         return
     n_servers = -(-serving.n_gpus // node.n_gpus)
-    # Experts of a token are taken as spread evenly: so many accelerators and servers hold any.
+    # The accelerators and servers that hold an expert of a token, if experts spread evenly.
     gpus = expert * (1.0 - (1.0 - 1.0 / expert) ** model.top_k)
     inside_copies = gpus * (1.0 - 1.0 / min(node.n_gpus, serving.n_gpus)) / tensor
     costs["intra_dispatch_token_ns"] = inside_copies * vector * DISPATCH_BYTES / inside.gb_per_s

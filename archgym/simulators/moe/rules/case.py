@@ -18,7 +18,6 @@ from archgym.files.storage import open_file, storage_errors
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.moe.formats.routing_trace import read_routing
 from archgym.simulators.moe.kernel.caches import (
     ADMISSIONS,
     FORCED,
@@ -33,6 +32,7 @@ from archgym.simulators.moe.workloads.routing import (
     routing_preset,
     routing_preset_names,
 )
+from archgym.simulators.moe.workloads.routing_trace import read_routing
 
 _MAX_PREFETCH: Final = 64
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.runtime.reductions import report_loss
-from archgym.simulators.kit.requests import PIECE_TOKENS, read_rows
+from archgym.traces.requests import PIECE_TOKENS, read_rows
 
 # chosen: a day of the busiest public trace, and more tokens than any model reads at once.
 MAX_REQUESTS: Final = 1_000_000
@@ -122,7 +122,7 @@ class Requests:
         return replace(self, output_tokens=outputs, counted_from=clients)
 
     def capped(self, output_tokens: int) -> "Requests":
-        """Return these requests with at most so many output tokens each."""
+        """Return these requests with at most `output_tokens` each."""
         capped = np.minimum(self.output_tokens, output_tokens).astype(np.int32)
         return replace(self, output_tokens=capped)
 
@@ -139,7 +139,7 @@ class Requests:
 
 
 def prefix_hits(requests: Requests, n_tokens: int) -> npt.NDArray[np.int64]:
-    """Return tokens of each prompt that a prefix cache of so many tokens holds when it comes.
+    """Return tokens of each prompt that a prefix cache of this size holds when it comes.
 
     The cache keeps the blocks that were used last. Requests use it in the order in which they come.
     The last token of a prompt is always read, since it gives the first output.
@@ -279,7 +279,7 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
 
     Args:
       path: One JSON object a line, or CSV with a heading; may be compressed.
-      limit: Lines beyond so many are not read.
+      limit: Lines that are read at most.
 
     Raises:
       FileFormatError: It holds something else; the error names the line.

@@ -270,7 +270,7 @@ def generate(
     Raises:
       InvalidArgumentError: An argument is outside these limits.
     """
-    from archgym.simulators.moe.kernel.routing_kernel import TOPIC_STEP, draw, normal_table
+    from archgym.simulators.moe.workloads.routing_kernel import TOPIC_STEP, draw, normal_table
 
     check_whole("seed", seed, 0, 2**63 - 1)
     check_whole("n_layers", n_layers, 1, _MAX_LAYERS)
@@ -329,3 +329,12 @@ def _normals(seed: int, purpose: int, shape: tuple[int, ...]) -> npt.NDArray[np.
     inverse = NormalDist().inv_cdf
     drawn = [inverse(((int(word) >> 11) + 0.5) / 2.0**53) for word in words]
     return np.array(drawn).reshape(shape)
+
+
+def popularity(routing: Routing) -> npt.NDArray[np.float64]:
+    """Return the number of uses of each expert of each layer, (n_layers * n_experts,)."""
+    counts = [
+        np.bincount(routing.experts[:, layer].ravel(), minlength=routing.n_experts)
+        for layer in range(routing.n_layers)
+    ]
+    return np.concatenate(counts).astype(np.float64)

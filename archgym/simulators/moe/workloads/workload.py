@@ -15,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
-from archgym.simulators.moe.formats.routing_trace import read_routing
-from archgym.simulators.moe.kernel.run import popularity
-from archgym.simulators.moe.machine.composition import composition_routing, llama_composition
-from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.workloads.composition import composition_routing, llama_composition
+from archgym.simulators.moe.workloads.models import MoeModel
+from archgym.simulators.moe.workloads.presets import model
 from archgym.simulators.moe.workloads.requests import (
     Requests,
     generate_requests,
@@ -30,8 +28,10 @@ from archgym.simulators.moe.workloads.routing import (
     Routing,
     RoutingPreset,
     generate,
+    popularity,
     routing_preset,
 )
+from archgym.simulators.moe.workloads.routing_trace import read_routing
 
 _NS_PER_MS: Final = 1e6
 # chosen: as many as InferenceX's client sends for each request in flight.
@@ -115,7 +115,7 @@ class Asked:
     client: Client = Client()
 
     def requests_of(self, clients: int) -> Requests:
-        """Return the requests that so many clients send; those as they are without clients.
+        """Return the requests that this number of clients sends; those as they are without clients.
 
         With `Client.uniform` they are `Client.waves` drawn requests of each client. Otherwise they
         are the workload's, repeated up to that number where it has fewer.

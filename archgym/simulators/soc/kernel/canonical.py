@@ -13,8 +13,7 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 from archgym.files.json_types import Whole, typed
-from archgym.simulators.soc.kernel.graph import TaskGraph
-from archgym.simulators.soc.kernel.state import Ints
+from archgym.simulators.soc.graph import Ints, TaskGraph
 from archgym.spaces.symmetry import CanonicalForm, Outline, register_canonical_form
 
 # chosen: far more than any space has; a declaration read from a file must not ask for gigabytes.

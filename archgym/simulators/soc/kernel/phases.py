@@ -10,6 +10,7 @@ from typing import Any, Final
 from archgym.runtime.kernels import compiled, entry_point
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.state import BoundBy
+from archgym.simulators.soc.machine import BANK_BYTES
 
 _N_OUTPUTS: Final = len(st.OUTPUTS)
 _NEW: Final = 0
@@ -20,7 +21,7 @@ _IS_EVENT: Final = 4
 _FINISHED: Final = 0.99
 # chosen: far above rounding, and no task's work that anyone would notice.
 _ROUNDING: Final = 1e-12
-# FARSI: a memory holds at least so many bytes.
+# FARSI: least bytes of a memory.
 _LEAST_BYTES: Final = 2048.0
 # FARSI's development cost: an instruction's share in an accelerator, a link, a bus, a megabyte.
 _COST_ACCELERATOR: Final = 100.0
@@ -442,7 +443,7 @@ def _share_bus(
         place = 0
         while s.slot_in[place] != s.in_b[t, d, b]:
             place += 1
-        # The output that most inputs send to decides.
+        # The output to which most inputs send decides.
         most = 1
         if slots > 1:
             x = 0
@@ -488,7 +489,7 @@ def _account(
         if not is_used:
             continue
         kind = designs.memory_kind[row, m]
-        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / st.BANK_BYTES)
+        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / BANK_BYTES)
         s.energy_m[0, m] = _by_size(cacti, kind, banks, 0)
         s.energy_m[1, m] = _by_size(cacti, kind, banks, 1)
         out[3 if kind == st.SRAM else 4] += _by_size(cacti, kind, banks, 2)

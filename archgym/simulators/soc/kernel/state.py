@@ -4,25 +4,17 @@ from collections import namedtuple
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from archgym.simulators.soc.graph import Floats, GraphArrays, Ints
 
-CLOCK_HZ: Final = 1e8
-"""Base clock of buses, memories and accelerators [Hz]; `data/blocks.json`."""
 PROCESSOR_RATE: Final = 2e9
 PROCESSOR_ENERGY: Final = 1.0 / 47019607843.0
 PROCESSOR_AREA: Final = 6.5e-7
 """Instructions/s, J an instruction and m2 of the ARM Cortex-A53 of FARSI's library."""
 WINDOW_S: Final = 0.01
 """Length of time over which FARSI averages power [s]."""
-BANK_BYTES: Final = 256_000
-"""FARSI: a memory's size is a multiple of this [byte]."""
 SRAM: Final = 0
 DRAM: Final = 1
-KINDS: Final = ("sram", "dram")
-"""Kinds of memory, by their number in the kernel."""
 OWN: Final = -1
 """Value of `Designs.on` for a task on its own accelerator."""
 MAX_BLOCKS: Final = 60
@@ -49,44 +41,6 @@ class BoundBy:
     MEMORY: Final = 2
     BUS: Final = 3
     WAITING: Final = 4
-
-
-class GraphArrays(NamedTuple):
-    """A task graph as arrays; T tasks, E edges.
-
-    Attributes:
-      work: (T,) instructions; 0 for dummies.
-      parent, child: (E,) tasks of each edge.
-      bytes: (E,) bytes of each edge.
-      write_unit, read_unit: (E,) work units, seen from the parent and from the child.
-      first_out: (T + 1,) start of each task's outgoing edges in `out_edge`.
-      out_edge: (E,) edges by parent, in file order.
-      first_in: (T + 1,) start of each task's incoming edges in `in_edge`.
-      in_edge: (E,) edges by child, parents in table order.
-      accelerator_rate: (T,) instructions/s at unroll 1 and the base clock; 0 without accelerator.
-      accelerator_energy: (T,) J an instruction at unroll 1.
-      accelerator_area: (T,) m2 at unroll 1.
-      last: (L,) last task of each workload.
-      ends: (2,) source and sink.
-      order: (T,) order in which tasks that become ready at one time are launched.
-    """
-
-    work: Floats
-    parent: Ints
-    child: Ints
-    bytes: Floats
-    write_unit: Floats
-    read_unit: Floats
-    first_out: Ints
-    out_edge: Ints
-    first_in: Ints
-    in_edge: Ints
-    accelerator_rate: Floats
-    accelerator_energy: Floats
-    accelerator_area: Floats
-    last: Ints
-    ends: Ints
-    order: Ints
 
 
 class Designs(NamedTuple):

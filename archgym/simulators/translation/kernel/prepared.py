@@ -1,7 +1,7 @@
 """Traces prepared for the kernel: everything that no design changes, computed once."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.translation.kernel.layout import Memory, hashed
 from archgym.simulators.translation.kernel.view import (
     StepColumns,
     Touched,
@@ -19,6 +18,8 @@ from archgym.simulators.translation.kernel.view import (
     native_view,
     virtualised_view,
 )
+from archgym.simulators.translation.layout import Memory, hashed
+from archgym.simulators.translation.workloads import Parts
 from archgym.traces import AccessKind, MemoryTrace
 from archgym.traces.file import CHUNK_RECORDS, joined
 
@@ -32,9 +33,6 @@ DATA, STORE, FETCH, STRADDLING_DATA, STRADDLING_STORE, SECOND, INVALIDATE, FLUSH
 _LINE_BITS: Final = 6
 _PAGE_BITS: Final = 12
 _STEP_OF_KIND: Final = np.array([DATA, STORE, FETCH, DATA, INVALIDATE, FLUSH], dtype=np.uint8)
-
-Parts = Callable[[], Iterable[MemoryTrace]]
-"""Function that returns the consecutive parts of a trace, each time from the beginning."""
 
 
 @final

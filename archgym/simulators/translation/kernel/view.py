@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.translation.kernel.layout import Memory, entry_lines, lay_out, ranked
+from archgym.simulators.translation.layout import Memory, entry_lines, lay_out, ranked
 
 ROW: Final = 9
 _LINES_PER_PAGE: Final = 64

@@ -8,9 +8,9 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.capabilities import results_without
+from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, Requests, run
 from archgym.simulators.dram.ramulator.machine import FAMILIES, standard
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.testing.simulators import check_simulator
 
 

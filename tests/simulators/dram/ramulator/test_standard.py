@@ -6,11 +6,8 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.simulators.dram.formats.devices import load_standard
-from archgym.simulators.dram.ramulator.machine import (
-    FAMILIES,
-    distance,
-    standard,
-)
+from archgym.simulators.dram.kernel.clocks import distance
+from archgym.simulators.dram.ramulator.machine import FAMILIES, standard
 
 _BIN = """\
 format: 1

@@ -218,7 +218,9 @@ def _answer_reads(m: Words, v: View, b: Words, s: Words, now: int) -> int:
 
 
 @helper
-def _step_controllers(m: Words, memory: tuple[View, Any, Any, Words, Words], now: int) -> None:
+def _step_controllers(
+    m: Words, memory: tuple[View, Any, Any, Words, Words], now: int, is_last: bool
+) -> None:
     """Run the controllers up to the end of a cycle, and set when they are to run next."""
     v, d, k, b, s = memory
     if m[lay.G_WARM]:

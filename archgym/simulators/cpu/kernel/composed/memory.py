@@ -15,7 +15,7 @@ from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, stat
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
-from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.ramulator.kernel.run import (
     MAPPINGS,

@@ -176,7 +176,7 @@ def advance_cores(
             m = pointer(states[c])
             _carry_answers(m, s, c, now)
         if s[lay.WAKE + lay.DRAM] <= now:
-            step_memory(s, now)
+            step_memory(s, now, False)
         for c in range(n):
             m = pointer(states[c])
             if spent[c, 0] >= 0:

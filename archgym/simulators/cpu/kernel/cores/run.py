@@ -12,7 +12,7 @@ from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.machine import Machine
-from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.cpu.workloads.programs import InstructionTrace
 
 MAX_CORES: Final = 4
 """A cache has room for four channels from above."""

@@ -55,9 +55,9 @@ class Work(NamedTuple):
       priority: (n_channels * PRIORITY_RING,) int64.
       requests: of `REQUEST`.
       is_buffered: uint8 by number of the address: a write to it is in the write buffer.
-      power_rules: (1,) of `dram.kernel.state.RULES`.
-      bank_accounts: (n_channels * n_banks,) of `dram.kernel.state.BANK_ACCOUNT`.
-      rank_accounts: (n_channels * n_ranks,) of `dram.kernel.state.RANK_ACCOUNT`.
+      power_rules: (1,) of `dram.kernel.records.RULES`.
+      bank_accounts: (n_channels * n_banks,) of `dram.kernel.records.BANK_ACCOUNT`.
+      rank_accounts: (n_channels * n_ranks,) of `dram.kernel.records.RANK_ACCOUNT`.
       log: (6 * n,) int64, of the first n commands: tick, command, channel, bank, request (-1 for
         none), 1 for a command to all banks of a scope.
       hash: (1,) int64, taken modulo 2^64.

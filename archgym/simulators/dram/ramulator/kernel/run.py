@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.bursts import pieces_of
-from archgym.simulators.dram.kernel.state import RULES, blank_account
+from archgym.simulators.dram.kernel.records import RULES, blank_account
 from archgym.simulators.dram.ramulator.kernel import state as st
 from archgym.simulators.dram.ramulator.kernel.tables import device_tables
 from archgym.simulators.dram.ramulator.machine import Standard, has_energy, power_of
+from archgym.simulators.dram.workloads.pieces import pieces_of
+from archgym.simulators.dram.workloads.trace import Trace
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work
@@ -73,7 +73,7 @@ class Requests:
       is_write: (n,) bool.
       addresses: (n,) int64 [byte].
       address_numbers: (n,) int32, equal where addresses are equal.
-      waits: (n, 2) int64, as `dram.kernel.bursts.Bursts.waits`; None if none waits.
+      waits: (n, 2) int64, as `dram.dramsys.kernel.bursts.Bursts.waits`; None if none waits.
     """
 
     time_ps: npt.NDArray[np.int64]

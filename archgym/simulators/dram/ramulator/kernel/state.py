@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.dram.kernel.commands import record
+from archgym.simulators.dram.kernel.records import record
 
 NONE: Final = -1
 FAR: Final = 1 << 62

@@ -10,7 +10,7 @@ from archgym.runtime.branches import branch_of
 from archgym.runtime.kernels import entry_point
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.kernel.power import count_commands
-from archgym.simulators.dram.kernel.stepping import COUNTERS
+from archgym.simulators.dram.kernel.records import COUNTERS
 from archgym.simulators.dram.ramulator.kernel.controller import Work, run
 from archgym.simulators.dram.ramulator.kernel.run import (
     SCHEDULERS,

@@ -7,14 +7,15 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.dram.kernel.state import KINDS as POWER_KINDS
+from archgym.simulators.dram.kernel.clocks import distance
+from archgym.simulators.dram.kernel.records import KINDS as POWER_KINDS
 from archgym.simulators.dram.ramulator.kernel.state import (
     DEVICE,
     MAX_COMMANDS,
     NONE,
     RULE,
 )
-from archgym.simulators.dram.ramulator.machine import KINDS, Constraint, Standard, distance
+from archgym.simulators.dram.ramulator.machine import KINDS, Constraint, Standard
 
 _READS: Final = frozenset(("RD", "RDA"))
 _WRITES: Final = frozenset(("WR", "WRA"))

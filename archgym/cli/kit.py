@@ -1,0 +1,30 @@
+"""Door for commands of simulators: the module `cli.py` of their folder."""
+
+from archgym.checks import check_number as check_number
+from archgym.checks import parse_whole as parse_whole
+from archgym.checks import whole as whole
+from archgym.cli.console.progress import announce_compilation as announce_compilation
+from archgym.cli.console.terminal import heading as heading
+from archgym.cli.console.terminal import number as number
+from archgym.cli.console.terminal import say as say
+from archgym.cli.console.terminal import table as table
+from archgym.cli.console.terminal import warn as warn
+from archgym.cli.console.terminal import write_facts as write_facts
+from archgym.cli.console.terminal import write_json as write_json
+from archgym.cli.options.design import DesignArgument as DesignArgument
+from archgym.cli.options.design import best_of as best_of
+from archgym.cli.options.design import is_study as is_study
+from archgym.cli.options.design import named_design as named_design
+from archgym.cli.options.groups import command_group as command_group
+from archgym.cli.options.groups import with_groups as with_groups
+from archgym.cli.options.run import MAX_SEED as MAX_SEED
+from archgym.cli.options.task import JsonOption as JsonOption
+from archgym.cli.options.task import TaskOptions as TaskOptions
+from archgym.cli.options.values import assignments as assignments
+from archgym.cli.options.values import design_with as design_with
+from archgym.cli.options.values import further_assignments as further_assignments
+from archgym.errors import InvalidArgumentError as InvalidArgumentError
+from archgym.errors import check_known as check_known
+from archgym.files.remote import command_line as command_line
+from archgym.files.storage import require_free as require_free
+from archgym.files.storage import write_atomic as write_atomic

@@ -1,0 +1,1 @@
+"""Memory controller and devices of DRAMSys 4."""
