@@ -18,7 +18,7 @@ NAMES = tuple(sorted(path.parent.name for path in PACKAGE.glob("simulators/*/sim
 # A module of a row imports no module of a row further down.
 ROWS = ("workloads", "machine", "kernel", "metrics", "simulator")
 # These two build what they run of records that stand beside their kernels.
-_BESIDE = {"cluster", "noc"}
+_BESIDE = {"noc"}
 LAYERED = [
     pytest.param(name, marks=pytest.mark.xfail(strict=True)) if name in _BESIDE else name
     for name in NAMES

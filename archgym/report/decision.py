@@ -137,7 +137,7 @@ class Decision:
     Life cycle:
 
     1. `decide` reads a study, and measurements where there are some.
-    2. `best` is the design to take, `alternatives` the smallest set that holds the best in 90 % of cases,
+    2. `best` is the design to take, `alternatives` a set that holds the best in 90 % of cases,
        and `front` the set of an objective that trades several terms.
     3. `next` names designs to measure, until `is_settled`.
 
@@ -230,7 +230,7 @@ class Decision:
 
     @property
     def is_settled(self) -> bool:
-        """True if the recommended design is the best in 90 % of cases, or its expected loss is nothing."""
+        """True if it is the best design in 90 % of cases, or its expected loss is nothing."""
         sure = self.best.p_equal >= SHARE or self.best.loss < WORTH
         return sure and not self.is_blind
 

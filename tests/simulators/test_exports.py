@@ -14,7 +14,7 @@ from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, default_workload, simulator_class
 from archgym.report.export import export_design, left_out
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
 from archgym.simulators.cluster.simulator import ClusterSimulator
 from archgym.simulators.cpu.formats.champsim import champsim_config
 from archgym.simulators.cpu.machine import DEFAULTS, machine

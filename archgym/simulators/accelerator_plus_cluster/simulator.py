@@ -12,8 +12,8 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.accelerator.workloads import Network
-from archgym.simulators.cluster.clusters import Npu
-from archgym.simulators.cluster.machine import Spread, spread_of
+from archgym.simulators.cluster.machine.clusters import Npu
+from archgym.simulators.cluster.machine.design import Spread, spread_of
 from archgym.simulators.cluster.simulator import SPREADING, ClusterSimulator
 from archgym.simulators.cluster.workloads import network_model
 

@@ -11,7 +11,8 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.physics.economics import SERVER_SHARE
-from archgym.simulators.cluster.machine import Built, Result
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.runs import Result
 from archgym.simulators.cluster.workloads import Model
 from archgym.spaces.expression import P
 

@@ -28,16 +28,13 @@ from archgym.physics.economics import (
     YearsOption,
     ownership_metrics,
 )
-from archgym.simulators.cluster.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.machine import (
+from archgym.simulators.cluster.machine.clusters import CLUSTERS, Cluster
+from archgym.simulators.cluster.machine.design import (
     MODEL_REASONS,
     Built,
     Infeasible,
-    Result,
     build,
-    run,
-    run_short,
     spread_of,
 )
 from archgym.simulators.cluster.metrics import (
@@ -49,6 +46,7 @@ from archgym.simulators.cluster.metrics import (
     measure,
     network_kw,
 )
+from archgym.simulators.cluster.runs import Result, run, run_short
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,

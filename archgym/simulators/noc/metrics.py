@@ -79,7 +79,7 @@ def measure(
     arrived_bits = float(result.totals["flits"]) * payload_bits
     power_w, area = power_and_area(run, bits, words, clock_ghz)
     links = run.arrays["ports"][: run.n_ports]
-    sent = links["sent"][(links["target"] >= 0) & (links["latency"] > 0)]
+    sent = links["sent"][(links["target"] < run.n_ports) & (links["latency"] > 0)]
     turned = [result.totals[name] for name in ("busy", "conflict", "full", "reserved", "crossbar")]
     asked = sum(turned) + int(links["sent"].sum())
     counts = np.bincount(p["source"])

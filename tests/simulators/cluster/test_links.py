@@ -11,11 +11,12 @@ import pytest
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.clusters import NPUS
 from archgym.simulators.cluster.kernel.engine import simulate
-from archgym.simulators.cluster.kernel.iteration import Parallelism
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Built, run
+from archgym.simulators.cluster.machine.clusters import NPUS
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.machine.parallelism import Parallelism
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.cluster.runs import run
 from archgym.simulators.cluster.space import SPACE_NAMES
 from archgym.simulators.cluster.workloads import transformer
 from archgym.studies.snapshot import read_study

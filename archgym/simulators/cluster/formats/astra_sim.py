@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from archgym.errors import InvalidDesignError
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Built
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
 from archgym.simulators.kit.exports import Tool, folder
 
 _SHARED: Final = (

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError, SimulatorError
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.graphs import Graphs
-from archgym.simulators.cluster.kernel.system import (
+from archgym.simulators.cluster.machine.system import (
     COLLECTIVES,
     GROUP_ENDPOINT_NS,
     INTER,

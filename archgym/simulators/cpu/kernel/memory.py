@@ -1,8 +1,8 @@
 """Compiled DRAM controller: banks, refresh, read and write modes."""
 
-from archgym.runtime.kernels import helper
+from archgym.runtime.kernels import helper, lowest_bit
 from archgym.simulators.cpu.kernel import layout as lay
-from archgym.simulators.cpu.kernel.channels import answer, free_request, lowest_bit, pop
+from archgym.simulators.cpu.kernel.channels import answer, free_request, pop
 from archgym.simulators.cpu.kernel.layout import Words
 
 _UPPER = lay.CHANNELS + lay.CHANNEL_SIZE * lay.LLC_DRAM

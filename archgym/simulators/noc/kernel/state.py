@@ -1,7 +1,8 @@
 """Records that the kernel reads and writes, and the numbers of its options.
 
-A router port is named by its number among all ports of all routers; the injection channels of
-nodes follow them. A VC is named by the number of its port times the VCs of a port, plus its own.
+Ports are numbered among all ports of all routers; behind them each node has one, which is the end
+of both of its channels. A VC is named by the number of its port times the VCs of a port, plus its
+own. Sets of VCs of a port are masks: bit `w` is VC `w`.
 """
 
 from collections import namedtuple
@@ -32,23 +33,27 @@ PRIORITIES: Final = (
 LATEST: Final = 2**31 - 1
 LOWER: Final = 2**31
 """Priority of what is the oldest, and the amount by which speculative requests are lower."""
-# Why an entry left its queue without a grant; the counters are in this order.
+# Why an entry left its queue without a grant: negative, where a grant is a number of an output.
 STALLS: Final = ("busy", "conflict", "full", "reserved", "crossbar")
-UNCOUNTED, CROSSBAR, RESERVED, FULL, CONFLICT, BUSY, PENDING = range(-7, 0)
+PENDING, BUSY, CONFLICT, FULL, RESERVED, CROSSBAR, UNCOUNTED = range(-1, -8, -1)
 # Why a run stopped.
 STATUSES: Final = ("ok", "deadlock", "limit", "paused", "grow")
 OK, DEADLOCK, LIMIT, PAUSED, GROW = range(5)
 # When a run ends: with its last packet, at a time, when recorded packets have arrived, when no flit
 # is left, when no credit is left.
 UNTIL_ARRIVED, UNTIL_TIME, UNTIL_DRAINED, UNTIL_EMPTY, UNTIL_QUIET = range(5)
+# What arrives over a channel: a flit, a node's credits, a router's credits.
+FLIT, TO_NODE, TO_ROUTER, WAYS = range(4)
 
 
-def _record(names: str) -> np.dtype[Any]:
-    return np.dtype([(name, np.int64) for name in names.split()])
+def _record(**names: str) -> np.dtype[Any]:
+    """Return a record by width of its fields [bytes]; few lines of cache are half of the speed."""
+    fields = [(name, f"i{width[1:]}") for width, text in names.items() for name in text.split()]
+    return np.dtype(fields, align=True)
 
 
 RULES: Final = _record(
-    "vcs depth nodes routers ports routing dimensions radix read_write routing_delay vc_delay"
+    i8="vcs depth nodes routers ports routing dimensions radix read_write routing_delay vc_delay"
     " switch_delay crossbar_delay credit_delay input_speedup output_speedup output_room"
     " wait_for_tail busy_when_full prefer_empty shuffle speculative own_allocator check_credit"
     " mask_by_requests priority look_two_ahead slots deadlock limit generate pattern widest"
@@ -56,39 +61,40 @@ RULES: Final = _record(
 )
 """One network and its routers: what the kernel does not change."""
 PORT: Final = _record(
-    "router target source latency reverse_latency total sent returned arrived held flits"
-    " flits_head credits credits_head message"
+    i8="free room filled tails message departs returns",
+    i4="router target source latency reverse_latency total held sent",
 )
-"""A port, as an input and as an output; see `machine.py`."""
+"""A port, as an input and as an output.
+
+Of its VCs downstream, `free` are given to no packet, `room` have credit, `filled` hold flits, and
+`tails` were sent a tail. `departs` and `returns` are when the last flit and credits left.
+"""
 ROUTER: Final = _record(
-    "first inputs outputs arrivals returns busy routes_head routes routes_started routes_due"
-    " vcs_head vcs vcs_started vcs_due switch_head switch switch_started switch_due crossbar_head"
-    " crossbar crossbar_started crossbar_due flits credits level position"
+    i8="routes_due vcs_due switch_due crossbar_due",
+    i4="first inputs outputs arrivals routes routes_started vcs vcs_started switch switch_started"
+    " crossbar crossbar_started level position",
 )
-INPUT_VC: Final = _record("state head flits out out_vc priority set0 set1 carried grant port")
-OUTPUT_VC: Final = _record("flits in_use tail_sent")
+VC: Final = _record(
+    i8="set0 set1 priority", i4="port out down grant won crossbar", i2="head tail flits",
+    i1="state number out_vc",
+)  # fmt: skip
+"""An input VC. Its flits lie from `head` on; the next that is sent to it is put at `tail`."""
 NODE: Final = _record(
-    "router port packet flit vc last_vc next end reply last_reply made clock drained arrived"
+    i8="clock", i4="router port packet flit vc last_vc next end reply last_reply made drained"
 )
 PACKET: Final = _record(
-    "created source target size kind flit phase via set0 set1 sequence injected head_at tail_at"
-    " hops waits_for reply next is_recorded"
+    i8="created injected head_at tail_at flit set0 set1",
+    i4="source target size kind phase via sequence hops waits_for reply next is_recorded",
 )
-REQUEST: Final = _record("input output input_priority output_priority label next_in next_out")
-SIDE: Final = _record("head match grant pointer chosen count mark")
+ARRIVAL: Final = _record(i8="mask", i4="next target")
+"""A flit for the VC `target`, or credits of the VCs `mask` for the port `target`."""
+BID: Final = _record(i8="mask by_in by_out", i4="input port label next")
+"""A request for any of some outputs of a port."""
+SIDE: Final = _record(i4="head match bid pointer chosen grant stamp count")
 """An input or an output of an allocator."""
 TOTALS: Final = _record(
-    "time status outstanding arrived packets flits idle buffered buffered_sum held_max busy"
-    " conflict full reserved crossbar moving credits in_flight made_flits recorded drain_time"
-    " until is_recording expected crossings"
-)
-
-_FIELDS: Final = (
-    "rules ports routers inputs outputs nodes packets order coordinates table_x table_y buffers"
-    " urgencies flit_queues credit_queues routes vc_queue vc_results switch_queue switch_results"
-    " crossbar_flits crossbar_ports flit_slots flit_targets flit_counts credit_slots"
-    " credit_targets credit_counts sent_at arrived_at came integers fractions totals sizes offsets"
-    " targets pairs"
+    i8="time status outstanding arrived packets flits idle buffered buffered_sum held_max flying"
+    " unused credits in_flight made_flits recorded drain_time until is_recording expected drawn"
 )
 
 
@@ -97,11 +103,16 @@ def _names(title: str, fields: str) -> Any:
     return namedtuple(title, fields)
 
 
-State: Any = _names("State", _FIELDS)
+State: Any = _names(
+    "State",
+    "rules ports routers vcs nodes packets order coordinates table_x table_y buffers urgencies"
+    " used carried routes vc_queue switch_queue crossbar failed winners came busy arrivals heads"
+    " sent_at arrived_at integers fractions totals stalls sizes offsets targets pairs landed",
+)
 Matching: Any = _names(
     "Matching",
-    "kind iterations is_matrix requests ins outs in_list out_list counts diagonals in_times"
-    " out_times in_scale out_scale scratch",
+    "kind iterations is_matrix width bids ins outs asks taken hard counts diagonals in_times"
+    " out_times in_scale out_scale",
 )
 
 
