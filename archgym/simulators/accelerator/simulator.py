@@ -9,13 +9,8 @@ from typing import Annotated, Any, Final, final
 import numpy as np
 
 from archgym.physics.economics import (
-    DEFAULT_GRID,
     NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    economic_metrics,
+    ChipUse,
 )
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
 from archgym.simulators.accelerator.formats.export import (
@@ -209,9 +204,8 @@ class AcceleratorSimulator(RowSimulator):
                 choices=tuple(NODES),
             ),
         ] = "",
-        dies: DiesOption = 1,
-        grid: GridOption = DEFAULT_GRID,
-        hours: HoursOption = THREE_YEARS_H,
+        *,
+        use: ChipUse,
     ) -> None:
         """Initialise the simulator for one space and fidelity.
 
@@ -252,7 +246,7 @@ class AcceleratorSimulator(RowSimulator):
         has_area = self._mappings is not None or min(self._limits) < math.inf
         self.spec = self.spec.completed(
             space=designs,
-            metrics=(*at_node(node), *economic_metrics(node, dies, grid, hours)),
+            metrics=(*at_node(node), *use.metrics(node)),
             objectives=objectives(has_precision="precision_bits" in designs.names),
             # The area is that of the architecture, or an option's.
             default_objective="edp" if has_area else self.spec.default_objective,

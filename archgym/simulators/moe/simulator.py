@@ -12,15 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.physics.economics import (
-    DEFAULT_DOLLARS_PER_KWH,
-    DEFAULT_GRID,
-    DEFAULT_PUE,
     SERVER_KW_PER_GPU,
-    ElectricityOption,
-    GridOption,
-    PueOption,
-    YearsOption,
-    ownership_metrics,
+    Ownership,
 )
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import (
@@ -359,11 +352,9 @@ class MoeSimulator(RowSimulator):
                 unit="$",
             ),
         ] = _ACCELERATOR_DOLLARS,
-        years: YearsOption = 0.0,
-        pue: PueOption = DEFAULT_PUE,
-        electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
-        grid: GridOption = DEFAULT_GRID,
         fidelity: str = "auto",
+        *,
+        ownership: Ownership,
     ) -> None:
         """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
 
@@ -376,13 +367,13 @@ class MoeSimulator(RowSimulator):
           FileFormatError: A file holds something else.
           InvalidArgumentError: An option is outside its limits, or the space's designs choose it.
         """
-        if accelerator_dollars != _ACCELERATOR_DOLLARS and not years:
+        if accelerator_dollars != _ACCELERATOR_DOLLARS and not ownership.years:
             raise InvalidArgumentError("`accelerator_dollars` needs `years`, such as 3.")
-        self._assumes_price = bool(years) and accelerator_dollars == _ACCELERATOR_DOLLARS
+        self._assumes_price = bool(ownership.years) and accelerator_dollars == _ACCELERATOR_DOLLARS
         price = P("n_gpus") * accelerator_dollars
         servers = P("n_gpus") * SERVER_KW_PER_GPU - HOST_W / 1000.0
         kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6 + servers
-        owned = ownership_metrics(years, pue, electricity, grid, price, kilowatts)
+        owned = ownership.metrics(price, kilowatts)
         is_closed = space == "closed-loop"
         self._space_name = space
         self._steps = fidelity == "steps" or (fidelity == "auto" and is_closed)

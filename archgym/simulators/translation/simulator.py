@@ -11,13 +11,8 @@ import numpy as np
 
 from archgym.physics.arrays import TABLE_NODE
 from archgym.physics.economics import (
-    DEFAULT_GRID,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
+    ChipUse,
     NodeOption,
-    economic_metrics,
 )
 from archgym.simulators.kit import (
     BatchResult,
@@ -147,9 +142,8 @@ class TranslationSimulator(KitSimulator):
             ),
         ] = 0,
         node: NodeOption = "",
-        dies: DiesOption = 1,
-        grid: GridOption = DEFAULT_GRID,
-        hours: HoursOption = THREE_YEARS_H,
+        *,
+        use: ChipUse,
     ) -> None:
         """Make the simulator of one space, core and fidelity.
 
@@ -177,7 +171,7 @@ class TranslationSimulator(KitSimulator):
         self._baselines: dict[str, float] = {}
         self.spec = self.spec.completed(
             space=design_space(space, has_walkers=self._core.overlaps_walks),
-            metrics=(*METRICS, *economic_metrics(node, dies, grid, hours)),
+            metrics=(*METRICS, *use.metrics(node)),
         )
 
     def workload_names(self) -> tuple[str, ...]:
