@@ -31,7 +31,7 @@ def main() -> None:
         start = time.process_time()
         found = simulator.evaluate_batch(indices[None], workload)
         ours = time.process_time() - start
-        stats, theirs = run(arguments.booksim, simulator.export("booksim", indices, workload))
+        stats, theirs = run(arguments.booksim, simulator, indices, workload)
         assert np.isfinite(found.values[0, 0]) == bool(stats), (name, design)
         times.append((ours, theirs, bool(stats)))
     ours, theirs, stable = np.array(times).T
