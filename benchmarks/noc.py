@@ -26,7 +26,7 @@ def main() -> None:
     warm.evaluate_batch(warm.space.default_indices[None], warm.workload("uniform"))
     times = []
     for name, options, design in drawn(arguments.designs):
-        simulator = NocSimulator(**options | {"load": arguments.load})  # type: ignore[arg-type]
+        simulator = NocSimulator(**options | {"load": arguments.load})
         workload, indices = simulator.workload(name), simulator.space.indices_of(design)
         start = time.process_time()
         found = simulator.evaluate_batch(indices[None], workload)
