@@ -13,10 +13,10 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.simulators.noc import NocSimulator
-from archgym.simulators.noc.kernel.state import STALLS, Ints
 from archgym.simulators.noc.machine import Graph, Network
 from archgym.simulators.noc.runs import Packets, Result, Run
 from archgym.simulators.noc.sampling import Load, measured
+from archgym.simulators.noc.state import STALLS, Ints
 from archgym.simulators.noc.workloads import formula
 from evidence.agreement import Agreement, Differences, validation_of
 from evidence.noc.published import compare_published
