@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
-from archgym.simulators.noc.kernel.state import Ints
+from archgym.simulators.kit import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.noc.runs import Packets
+from archgym.simulators.noc.state import Ints
 
 _MASK: Final = 2**64 - 1
 WIDTH_BITS: Final = 128

@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidDesignError
 from archgym.simulators.cpu.machine import (
     DEFAULTS,
     NOMINAL_MHZ,
@@ -22,6 +21,7 @@ from archgym.simulators.cpu.machine import (
     Machine,
     cycle_ps,
 )
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 _CORE: Final = {

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart, lowest_bit
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart, lowest_bit
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.kernel import allocators as al
-from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.routing import element, first_of, last_of, port_of, route
 
 # A flit is a number: its packet, its place in the packet, hops, and if it is tail and head. It is
