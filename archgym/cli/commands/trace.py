@@ -87,7 +87,7 @@ def export(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", help="New file of a ChampSim trace, such as a.champsimtrace.xz."),
+        typer.Option("--out", help="New file that ends in .champsimtrace.xz."),
     ],
     instructions: Annotated[
         int, typer.Option("--instructions", help="Number of instructions.", min=1, max=10**8)
