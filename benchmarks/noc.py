@@ -26,12 +26,12 @@ def main() -> None:
     warm.evaluate_batch(warm.space.default_indices[None], warm.workload("uniform"))
     times = []
     for name, options, design in drawn(arguments.designs):
-        simulator = NocSimulator(**options | {"load": arguments.load})  # type: ignore[arg-type]
+        simulator = NocSimulator(**options | {"load": arguments.load})
         workload, indices = simulator.workload(name), simulator.space.indices_of(design)
         start = time.process_time()
         found = simulator.evaluate_batch(indices[None], workload)
         ours = time.process_time() - start
-        stats, theirs = run(arguments.booksim, simulator.export("booksim", indices, workload))
+        stats, theirs = run(arguments.booksim, simulator, indices, workload)
         assert np.isfinite(found.values[0, 0]) == bool(stats), (name, design)
         times.append((ours, theirs, bool(stats)))
     ours, theirs, stable = np.array(times).T

@@ -13,16 +13,17 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.simulators.noc import NocSimulator
-from archgym.simulators.noc.kernel.state import STALLS, Ints
 from archgym.simulators.noc.machine import Graph, Network
 from archgym.simulators.noc.runs import Packets, Result, Run
 from archgym.simulators.noc.sampling import Load, measured
+from archgym.simulators.noc.state import STALLS, Ints
 from archgym.simulators.noc.workloads import formula
 from evidence.agreement import Agreement, Differences, validation_of
+from evidence.noc.published import compare_published
 from evidence.recorded import json_lines, read_text, reading
 from evidence.validation import Group, Progress, Validation, chosen, metrics_of
 
-BOOKSIM, ROWS, PACKETS, POWER = "booksim", "rows", "packets", "power"
+BOOKSIM, ROWS, PACKETS, POWER, PUBLISHED = "booksim", "rows", "packets", "power", "published"
 GROUPS: Final = (
     Group(BOOKSIM, "300 designs of the default space, exported and run by BookSim itself"),
     Group(
@@ -40,6 +41,11 @@ GROUPS: Final = (
         POWER,
         "power and area of BookSim's own model, by part, as printed with six digits",
         "metrics are sums of the parts at the clock of the option, not at 9.71 GHz",
+    ),
+    Group(
+        PUBLISHED,
+        "HexaMesh against a grid of dies (Iff et al., DAC 2023)",
+        "the claim is a mean over numbers of dies, of which the space has one",
     ),
 )
 DIGITS: Final = 5e-6
@@ -81,6 +87,9 @@ def validate(
         file = resources.files("evidence.noc").joinpath("data/booksim.jsonl.gz")
         with resources.as_file(file) as path:
             lines += _compare_designs(path, stride)
+    if PUBLISHED in wanted and stride == 1:
+        announce(PUBLISHED)
+        lines += compare_published(PUBLISHED)
     if reference is None:
         return validation_of(lines, GROUPS)
     folder = reference / "noc" if (reference / "noc").is_dir() else reference

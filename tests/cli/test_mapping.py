@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from archgym.simulators.accelerator.formats.timeloop_problem import problem_text
+from archgym.simulators.accelerator.problem import matrix_multiply
 from tests.cli.conftest import Archgym
 
 LAYER = "resnet-18/layer4.0.conv2"
@@ -83,15 +85,15 @@ def test_workload_import_makes_a_table(archgym: Archgym) -> None:
 
 @pytest.mark.slow
 def test_map_takes_timeloops_problem_architecture_and_mapping(archgym: Archgym) -> None:
-    architecture = Path(__file__).parents[1] / "simulators/accelerator/timeloop/eyeriss_like.yaml"
-    Path("problem.yaml").write_text(
-        "problem: {shape: cnn-layer, R: 1, S: 1, P: 8, Q: 1, C: 4, K: 6, N: 1}"
-    )
+    folder = Path(__file__).parents[1] / "simulators/accelerator/timeloop"
+    problem = matrix_multiply("product", rows=8, inner=4, columns=6)
+    Path("problem.yaml").write_text(problem_text(problem))
     Path("mapping.yaml").write_text(
         """mapping:
-- {target: DRAM, type: temporal, factors: P8 C4 K6, permutation: CKP}
+- {target: DRAM, type: temporal, factors: P8 C4 M6, permutation: CMP}
 - {target: shared_glb, type: datatype, bypass: [Weights]}
-- {target: DummyBuffer, type: datatype, bypass: [Weights, Inputs, Outputs]}
+- {target: inter_PE_column_spatial, type: datatype, bypass: [Weights, Inputs, Outputs]}
+- {target: inter_PE_spatial, type: datatype, bypass: [Weights, Inputs, Outputs]}
 - {target: ifmap_spad, type: datatype, bypass: [Weights, Outputs]}
 - {target: weights_spad, type: datatype, bypass: [Inputs, Outputs]}
 - {target: psum_spad, type: datatype, bypass: [Weights, Inputs]}
@@ -99,7 +101,7 @@ def test_map_takes_timeloops_problem_architecture_and_mapping(archgym: Archgym) 
     )
 
     ran = archgym(
-        "map", "problem.yaml", "--arch", str(architecture),
+        "map", "problem.yaml", "--arch", str(folder / "eyeriss_like_v4.yaml"),
         "--mapping", "mapping.yaml", "--json",
     )  # fmt: skip
 

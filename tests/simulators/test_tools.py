@@ -141,5 +141,5 @@ def test_designs_equal_the_tool_itself(
     found = list(confirm(task, built, form, at=Path(place)))
 
     ran = [each for each in found if not each.problem.startswith("not expressible")]
-    assert len(ran) >= 3
+    assert len(ran) >= 2
     assert [each.result for each in ran] == ["equal"] * len(ran)

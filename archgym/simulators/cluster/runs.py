@@ -5,7 +5,6 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import SimulatorError
 from archgym.simulators.cluster.kernel.engine import Outcome, simulate
 from archgym.simulators.cluster.kernel.iteration import training_graphs
 from archgym.simulators.cluster.machine.design import (
@@ -16,6 +15,7 @@ from archgym.simulators.cluster.machine.design import (
     Infeasible,
 )
 from archgym.simulators.cluster.machine.parallelism import may_stand, memory_bytes
+from archgym.simulators.kit import SimulatorError
 
 # Sums of doubles: a link that is always busy is not overloaded.
 _ROUNDING: Final = 1e-9

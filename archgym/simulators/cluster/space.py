@@ -16,7 +16,6 @@ from itertools import combinations, product
 from math import gcd, prod
 from typing import Any, Final
 
-from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.cluster.machine.clusters import (
     NPUS,
     Cluster,
@@ -28,17 +27,21 @@ from archgym.simulators.cluster.machine.design import Built, Infeasible
 from archgym.simulators.cluster.machine.parallelism import memory_bytes
 from archgym.simulators.cluster.machine.system import INTRA, TOPOLOGIES
 from archgym.simulators.cluster.workloads import LAYER_FIELDS, Model
-from archgym.spaces.design import Condition, Constraint
-from archgym.spaces.expression import Expression, P
-from archgym.spaces.parameter import (
+from archgym.simulators.kit import (
     Categorical,
+    Condition,
+    Constraint,
+    DesignSpace,
+    Expression,
     Factorisation,
     Integer,
+    InvalidArgumentError,
     Ordinal,
+    P,
     Parameter,
     PowerOfTwo,
+    unknown_name,
 )
-from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = (
     "default", "parallel", "network", "cosmic-2025", "archgym-astrasim", "table",

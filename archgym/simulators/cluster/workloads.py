@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import unknown_name
-from archgym.files.yaml_document import Node, read_document
+from archgym.simulators.kit import Node, read_document, unknown_name
 
 if TYPE_CHECKING:
     from archgym.simulators.accelerator.workloads import Network

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import InvalidDesignError, report_loss
 from archgym.simulators.kv.machine import (
     HOURS,
     TIERS,

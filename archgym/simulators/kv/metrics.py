@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.kit import Limit, MetricSpec, Objective, Term
 
 _HALF: Final = 2**32
 

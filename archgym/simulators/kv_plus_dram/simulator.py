@@ -9,16 +9,23 @@ from typing import Any, ClassVar, Final, cast, final
 
 import numpy as np
 
-from archgym.composition import Composition, Part
-from archgym.composition.composition import PartInfeasible
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import FEASIBLE, Simulator, Workload
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.dram.families import require_ticks
 from archgym.simulators.dram.workloads.trace import Trace
+from archgym.simulators.kit import (
+    FEASIBLE,
+    Columns,
+    Composition,
+    Laws,
+    Limit,
+    MetricSpec,
+    Objective,
+    Part,
+    PartInfeasible,
+    Simulator,
+    SimulatorSpec,
+    Term,
+    Workload,
+)
 from archgym.simulators.kv.metrics import TIMED
 from archgym.simulators.kv.simulator import KvSimulator
 from archgym.simulators.kv.space import design_space

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.noc.kernel.state import Ints
+from archgym.simulators.noc.state import Ints
 
 # The technology of `techfile.txt`: ohm, F/um, A/um, um, mm, V; and wires: ohm/mm, F/mm.
 _R, _CG, _CD, _CGDL = 606.321, 5.34e-16, 2.67e-16, 1.068e-16

@@ -5,9 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import Goal, MetricSpec
-from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.kit import Goal, Limit, MetricSpec, Objective, Term
 from archgym.simulators.noc.energy import CLOCK_HZ, LEAKAGE
 from archgym.simulators.noc.runs import Run
 

@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.energy import power
-from archgym.simulators.noc.kernel import state as st
-from archgym.simulators.noc.kernel.state import Generator, Ints
 from archgym.simulators.noc.machine import ROUTINGS, Network, Wiring, allocator_of, wiring
+from archgym.simulators.noc.state import Generator, Ints
 
 NEVER: Final = 2**60
 READ: Final = 1

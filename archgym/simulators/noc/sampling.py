@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
-from archgym.simulators.noc.kernel import state as st
-from archgym.simulators.noc.kernel.state import Generator, Ints
+from archgym.simulators.kit import InvalidArgumentError
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.machine import Network
 from archgym.simulators.noc.runs import Packets, Result, Run
+from archgym.simulators.noc.state import Generator, Ints
 
 PATTERNS: Final = (
     "uniform", "bitcomp", "bitrev", "transpose", "shuffle", "neighbor", "tornado",

@@ -1,6 +1,5 @@
 """Architectures in the form of Timeloop 0.4."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +7,12 @@ import pytest
 from archgym.errors import FileFormatError
 from archgym.simulators.accelerator.formats.files import (
     architecture_yaml,
+    load_architecture,
     read_architecture,
     read_mapping,
 )
-from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
+from archgym.simulators.accelerator.kernel.evaluation import Access, Evaluation, evaluate_mapping
+from archgym.simulators.accelerator.machine.architecture import Architecture
 from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.problem import convolution
 
@@ -31,47 +32,42 @@ MAPPING = """mapping:
 """
 
 
-def evaluated(folder: Path, architecture: Path, mapping: str) -> Evaluation:
+def evaluated(folder: Path, machine: Architecture, mapping: str) -> Evaluation:
     path = folder / "mapping.yaml"
     path.write_text(mapping)
-    machine = read_architecture(architecture)
     return evaluate_mapping(LAYER, machine, read_mapping(path, LAYER, machine), "timeloop")
+
+
+def counts(access: Access) -> tuple[int, ...]:
+    return access.reads, access.fills, access.updates, access.tile, access.instances
 
 
 @pytest.mark.parametrize(
     ("column", "row"), [("PE_column", "PE"), ("inter_PE_column_spatial", "inter_PE_spatial")]
 )
-def test_both_forms_of_an_architecture_cost_the_same(
+def test_nodes_cost_what_levels_listed_one_by_one_cost(
     timeloop: Path, tmp_path: Path, column: str, row: str
 ) -> None:
-    older = MAPPING.replace("COLUMN", "shared_glb").replace("ROW", "DummyBuffer")
-    older = older.replace("SPLIT", "4") + "  - {target: DummyBuffer, type: bypass, bypass: '*'}\n"
-    newer = MAPPING.replace("COLUMN", column).replace("ROW", row).replace("SPLIT", "4")
-    newer += "  - {target: inter_PE_column_spatial, type: bypass, bypass: '*'}\n"
-    newer += "  - {target: inter_PE_spatial, type: bypass, bypass: '*'}\n"
+    listed = MAPPING.replace("COLUMN", "shared_glb").replace("ROW", "DummyBuffer")
+    listed = listed.replace("SPLIT", "4") + "  - {target: DummyBuffer, type: bypass, bypass: '*'}\n"
+    mapping = MAPPING.replace("COLUMN", column).replace("ROW", row).replace("SPLIT", "4")
+    mapping += "  - {target: inter_PE_column_spatial, type: bypass, bypass: '*'}\n"
+    mapping += "  - {target: inter_PE_spatial, type: bypass, bypass: '*'}\n"
 
-    old = evaluated(tmp_path, timeloop / "eyeriss_like.yaml", older)
-    new = evaluated(tmp_path, timeloop / "eyeriss_like_v4.yaml", newer)
+    old = evaluated(tmp_path, load_architecture("eyeriss-like"), listed)
+    new = evaluated(tmp_path, read_architecture(timeloop / "eyeriss_like_v4.yaml"), mapping)
 
     assert old.infeasible is None
     assert new.infeasible is None
-    assert (new.energy_pj, new.cycles) == (old.energy_pj, old.cycles)
+    # The shipped architecture has Accelergy's figures, which it rounds to five digits.
+    assert new.energy_pj == pytest.approx(old.energy_pj, rel=2e-5)
+    assert new.cycles == old.cycles
     assert old.accesses
     assert new.accesses
     # What lies in the array stores nothing.
-    assert {k: v for k, v in new.accesses.items() if "inter_" not in k[0]} == {
-        k: v for k, v in old.accesses.items() if k[0] != "DummyBuffer"
+    assert {k: counts(a) for k, a in new.accesses.items() if "inter_" not in k[0]} == {
+        k: counts(a) for k, a in old.accesses.items() if k[0] != "DummyBuffer"
     }
-
-
-def test_both_forms_have_the_same_storage(timeloop: Path) -> None:
-    old = read_architecture(timeloop / "eyeriss_like.yaml")
-    new = read_architecture(timeloop / "eyeriss_like_v4.yaml")
-
-    free = {"spatial_x": None, "spatial_y": None, "temporal": None, "order": None}
-    stored = [replace(level, **free) for level in new.levels if "inter_" not in level.name]  # type: ignore[arg-type]  # all None
-    assert stored == [level for level in old.levels if level.name != "DummyBuffer"]
-    assert new.mac == old.mac
 
 
 def test_containers_with_instances_are_levels_that_spread_loops(timeloop: Path) -> None:

@@ -5,10 +5,10 @@ import pytest
 
 from archgym.errors import InvalidDesignError
 from archgym.simulators.noc.kernel import randoms
-from archgym.simulators.noc.kernel.state import ALLOCATORS, PRIORITIES, UNTIL_TIME
 from archgym.simulators.noc.machine import ROUTINGS, Graph, Network, wiring
 from archgym.simulators.noc.runs import Packets, Run
 from archgym.simulators.noc.sampling import Load, measured, targets
+from archgym.simulators.noc.state import ALLOCATORS, PRIORITIES, UNTIL_TIME
 from archgym.simulators.noc.workloads import formula
 from evidence.noc.reference import retired
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from archgym.errors import InvalidArgumentError
-from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.machine.architecture import Level, MacArray
 from archgym.simulators.accelerator.machine.energy import (
     ADDRESS_GENERATORS,
@@ -18,6 +16,7 @@ from archgym.simulators.accelerator.machine.energy import (
     scaled,
     sram,
 )
+from archgym.simulators.kit import InvalidArgumentError, Node
 
 _STORAGE: Final = (
     "DRAM", "SRAM", "smartbuffer_SRAM", "smartbuffer_RF", "reg_storage", "regfile",
@@ -34,9 +33,6 @@ _SIZES: Final = {
     "entries": ("entries",),
     "size_kib": ("sizeKB",),
     "cluster": ("cluster_size",),
-    "instances": ("instances",),
-    "mesh_x": ("meshX",),
-    "mesh_y": ("meshY",),
     "multiplier": ("multiplier_width",),
     "adder": ("adder_width",),
     "ports": ("n_rdwr_ports", "num_ports", "nports"),
@@ -52,7 +48,6 @@ _MOST: Final = {
 }
 _MOST_NUMBER: Final = 1e15
 _WORD_BITS: Final = 16  # Timeloop's default (`kDefaultWordBits`)
-_RANGE: Final = re.compile(r"([A-Za-z_][\w-]*)(?:\[([0-9]{1,5})\.\.([0-9]{1,5})\])?")
 _NODE: Final = re.compile(r"([0-9]{1,3})(?:nm)?")
 _BASE_NM: Final = 45.0
 
@@ -63,84 +58,27 @@ class Placed:
     """Component and its number of instances.
 
     Attributes:
-      name: Name without the range.
+      name: Its name.
       node: Node for messages.
       kind: Its class, or its subclass if it has one.
-      instances: Instances in the accelerator, from the ranges of names.
+      instances: Instances in the accelerator.
+      mesh_x: Instances along X.
       own: Its attributes.
-      attributes: Its attributes and those of the enclosing subtrees.
+      attributes: Its attributes and those of the containers above it.
     """
 
     name: str
     node: Node
     kind: Node
     instances: int
+    mesh_x: int
     own: Mapping[str, Node]
     attributes: Mapping[str, Node]
 
 
-def parts_of(subtree: Node) -> list[Placed]:
-    """Return the components of an architecture, outermost first.
-
-    Raises:
-      FileFormatError: They do not form a chain, or have names or keys that are not modelled.
-    """
-    parts: list[Placed] = []
-    _descend(subtree, 1, {}, parts)
-    return parts
-
-
-def _descend(
-    subtree: Node, instances: int, inherited: Mapping[str, Node], parts: list[Placed]
-) -> None:
-    """Add the components of a chain of subtrees, outermost first."""
-    nodes = subtree.items("subtree")
-    if len(nodes) != 1:
-        raise subtree.refusal(
-            f"a subtree must have one member, since levels form a chain; got {len(nodes)}"
-        )
-    members = nodes[0].members("a subtree", ("name", "attributes", "local", "subtree"))
-    _, count = named(nodes[0], members)
-    instances *= count
-    attributes = {**inherited, **attributes_of(members)}
-    for node in members["local"].items("local") if "local" in members else ():
-        keys = ("name", "class", "subclass", "attributes")
-        component = node.members("a component", keys, ("class",))
-        name, count = named(node, component)
-        kind = component.get("subclass", component["class"])
-        own = attributes_of(component)
-        parts.append(Placed(name, node, kind, instances * count, own, {**attributes, **own}))
-    if "subtree" in members:
-        _descend(members["subtree"], instances, attributes, parts)
-
-
-def named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
-    """Return a name and its number of instances: 168 for `PE[0..167]`."""
-    if "name" not in members:
-        raise node.refusal("each part of an architecture needs a name")
-    text = members["name"].text("name")
-    match = _RANGE.fullmatch(text[:80])
-    if match is None:
-        raise members["name"].refusal(f"a name must be such as PE or PE[0..15]; got {text[:40]!r}")
-    if match[2] is None:
-        return match[1], 1
-    count = int(match[3]) - int(match[2]) + 1
-    if count < 1:
-        raise members["name"].refusal(f"a range of names must grow; got {text[:40]!r}")
-    return match[1], count
-
-
 def attributes_of(members: Mapping[str, Node]) -> dict[str, Node]:
-    """Return the attributes, spelt with underscores as in later versions."""
-    if "attributes" not in members:
-        return {}
-    found: dict[str, Node] = {}
-    for name, node in members["attributes"].members("attributes").items():
-        key = name.replace("-", "_")
-        if key in found:
-            raise node.refusal(f"each attribute must occur once; {name[:40]!r} occurs twice")
-        found[key] = node
-    return found
+    """Return the attributes by name."""
+    return dict(members["attributes"].members("attributes")) if "attributes" in members else {}
 
 
 def storage_of(part: Placed) -> Level:
@@ -157,7 +95,7 @@ def storage_of(part: Placed) -> Level:
     block = sizes.get("block", 1 if width is None else max(1, width // bits))
     if sizes.get("cluster", 1) != 1 or (width or bits * block) != bits * block:
         raise part.node.refusal(
-            f"{part.name!r} must be as wide as one block (word-bits times block-size is "
+            f"{part.name!r} must be as wide as one block (datawidth times block_size is "
             f"{bits * block}); clusters of several are not modelled"
         )
     capacity = None if kind == "DRAM" else _capacity(part, sizes, block, bits)
@@ -167,13 +105,12 @@ def storage_of(part: Placed) -> Level:
         if capacity < 1:
             raise part.node.refusal(f"{part.name!r} must hold 1 word or more; it holds {capacity}")
     cost = _cost(part, kind, sizes, numbers, bits * block, (capacity or 1, block))
-    instances, mesh_x = _mesh(part, sizes)
     half = numbers["bandwidth"] / 2 if "bandwidth" in numbers else None
     return Level(
         name=part.name,
         capacity=capacity,
-        instances=instances,
-        mesh_x=mesh_x,
+        instances=part.instances,
+        mesh_x=part.mesh_x,
         block=block,
         word_bits=bits,
         read_bandwidth=numbers.get("read_bandwidth", half),
@@ -193,9 +130,8 @@ def mac_of(part: Placed) -> MacArray:
     sizes = _sizes(part)
     bits = sizes.get("multiplier", sizes.get("word_bits", _WORD_BITS))
     cost = _at_node(part, multiply_accumulate(bits, sizes.get("adder")))
-    instances, mesh_x = _mesh(part, sizes)
     energy = _numbers(part).get("vector_access_energy", cost.read_pj)
-    return MacArray(instances, mesh_x, energy, cost.area_um2, part.name)
+    return MacArray(part.instances, part.mesh_x, energy, cost.area_um2, part.name)
 
 
 def _class(part: Placed, known: tuple[str, ...], what: str) -> str:
@@ -248,19 +184,6 @@ def _capacity(part: Placed, sizes: Mapping[str, int], block: int, bits: int) -> 
     return given[0]
 
 
-def _mesh(part: Placed, sizes: Mapping[str, int]) -> tuple[int, int]:
-    """Return the instances, and the number of them along X: all by default."""
-    instances = sizes.get("instances", part.instances)
-    mesh_x, mesh_y = sizes.get("mesh_x"), sizes.get("mesh_y")
-    if mesh_x is None:
-        mesh_x = max(1, instances // mesh_y) if mesh_y else instances
-    if mesh_x * (mesh_y or max(1, instances // mesh_x)) != instances:
-        raise part.node.refusal(
-            f"meshX and meshY of {part.name!r} must multiply to its {instances} instances"
-        )
-    return instances, mesh_x
-
-
 def _cost(
     part: Placed,
     kind: str,
@@ -284,7 +207,7 @@ def _cost(
         # The energy is given; only the area may be estimated, which no result of a mapping needs.
         return Cost(energy, energy, 0.0 if cost is None else cost.area_um2)
     if cost is None:
-        raise part.node.refusal(problem, "Give vector-access-energy in pJ")
+        raise part.node.refusal(problem, "Give vector_access_energy in pJ")
     return cost
 
 

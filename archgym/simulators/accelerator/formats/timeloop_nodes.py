@@ -6,21 +6,22 @@ node with several instances (`spatial`) gets a level above it that stores nothin
 `inter_NAME_spatial`. The members of a `!Parallel` follow one another; each stores its own tensors.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.formats.timeloop_components import (
     Placed,
     attributes_of,
-    named,
 )
+from archgym.simulators.kit import Node
 
 TAGS: Final = ("!Component", "!Container", "!Hierarchical", "!Nothing", "!Parallel")
 """Tags of the nodes of an architecture."""
 _LEAF_KEYS: Final = ("name", "class", "subclass", "attributes", "spatial", "constraints", "enabled")
 _KINDS: Final = ("temporal", "spatial", "dataspace")
+_NAME: Final = re.compile(r"[A-Za-z_][\w-]*")
 # chosen: real arrays have up to some thousand units.
 _MOST_INSTANCES: Final = 2**16
 
@@ -95,9 +96,7 @@ def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
     members = node.members(f"a {node.tag}", _LEAF_KEYS)
     if "enabled" in members and not members["enabled"].flag("enabled"):
         return
-    name, count = named(node, members)
-    if count != 1:
-        raise node.refusal("instances must be given by `spatial`; got a range of names")
+    name = _name(node, members)
     fan_x, fan_y = _fan_out(members, name)
     if is_parallel and (is_container or fan_x * fan_y != 1):
         raise node.refusal("a !Parallel may hold components without `spatial` only")
@@ -133,10 +132,19 @@ def _add_component(node: Node, name: str, own: dict[str, Node], found: Nodes) ->
         if key in own:
             raise own[key].refusal(f"instances must be given by `spatial`; got the attribute {key}")
     x, y = found.mesh
-    mesh = {"meshX": Node(node.path, node.line, x), "meshY": Node(node.path, node.line, y)}
     kind = members.get("subclass", members["class"])
-    placed = {**own, **mesh}
-    found.chain.append(Placed(name, node, kind, x * y, placed, {**found.attributes, **placed}))
+    found.chain.append(Placed(name, node, kind, x * y, x, own, {**found.attributes, **own}))
+
+
+def _name(node: Node, members: Mapping[str, Node]) -> str:
+    if "name" not in members:
+        raise node.refusal("each node of an architecture needs a name")
+    name = members["name"].text("name")
+    if "[" in name:
+        raise node.refusal("instances must be given by `spatial`; got a range of names")
+    if _NAME.fullmatch(name[:80]) is None:
+        raise members["name"].refusal(f"a name must be such as PE or pe_row; got {name[:40]!r}")
+    return name
 
 
 def _fan_out(members: Mapping[str, Node], name: str) -> tuple[int, int]:

@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.errors import ArchGymError
-from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.problem import TENSORS, Axis, Problem
+from archgym.simulators.kit import ArchGymError, Node
 
 TENSOR_ALIASES: Final = {"A": "Inputs", "B": "Weights", "Z": "Outputs"}
 """Names of the tensors of a product in Timeloop's shape gemm-ABZ."""
@@ -17,20 +16,7 @@ Spaces = dict[str, AxisNames]
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,19}")
 _MOST_BOUND: Final = 2**40
 _MOST_COEFFICIENT: Final = 10**6  # that of `Problem`
-_COEFFICIENTS: Final = ("Wstride", "Hstride", "Wdilation", "Hdilation")
-# Timeloop's own shape (`problem-shapes/cnn-layer.yaml`), with a coefficient's name or 1.
-_CNN: Final[Mapping[str, AxisNames]] = {
-    "Weights": ((("C", ""),), (("M", ""),), (("R", ""),), (("S", ""),)),
-    "Inputs": (
-        (("N", ""),),
-        (("C", ""),),
-        (("R", "Wdilation"), ("P", "Wstride")),
-        (("S", "Hdilation"), ("Q", "Hstride")),
-    ),
-    "Outputs": ((("N", ""),), (("M", ""),), (("Q", ""),), (("P", ""),)),
-}
-_SHAPES: Final = ("cnn-layer", "cnn_layer", "CNN-Layer", "CNN_Layer")
-_SHAPE_KEYS: Final = ("name", "dimensions", "coefficients", "data_spaces", "data-spaces")
+_SHAPE_KEYS: Final = ("name", "dimensions", "coefficients", "data_spaces")
 
 
 def problem_of(node: Node, name: str) -> Problem:
@@ -39,21 +25,13 @@ def problem_of(node: Node, name: str) -> Problem:
     Raises:
       FileFormatError: Something is not modelled; the error names the line.
     """
-    members = node.members("a problem", needed=("shape",))
+    keys = ("shape", "instance", "version")
+    members = node.members("a problem", keys, keys[:2])
     shape = members["shape"]
-    others = {k: v for k, v in members.items() if k not in ("shape", "version", "instance")}
-    if "instance" in members:
-        if others:
-            extra = next(iter(others.values()))
-            raise extra.refusal("a problem may have shape, instance and version; got more")
-        others = dict(members["instance"].members("instance"))
-    if isinstance(shape.value, Mapping):
-        name, dimensions, defaults, spaces = _full_shape(shape, name)
-    else:
-        dimensions, defaults, spaces = _cnn_shape(shape, others)
+    name, dimensions, defaults, spaces = _shape(shape, name)
     bounds: dict[str, int] = {}
     coefficients = dict(defaults)
-    for key, value in others.items():
+    for key, value in members["instance"].members("instance").items():
         if key in dimensions:
             bounds[key] = value.whole(f"bound {key}", 1, _MOST_BOUND)
         elif key in defaults:
@@ -76,22 +54,8 @@ def problem_of(node: Node, name: str) -> Problem:
         raise shape.refusal(str(error)) from None
 
 
-def _cnn_shape(
-    shape: Node, others: Mapping[str, Node]
-) -> tuple[tuple[str, ...], dict[str, int], Spaces]:
-    text = shape.text("shape")
-    if text not in _SHAPES:
-        raise shape.refusal(f"a shape must be given in full or be cnn-layer; got {text[:40]!r}")
-    filters = "K" if "K" in others else "M"
-    spaces = {
-        tensor: tuple(tuple((filters if d == "M" else d, c) for d, c in axis) for axis in axes)
-        for tensor, axes in _CNN.items()
-    }
-    return ("R", "S", "P", "Q", "C", filters, "N"), dict.fromkeys(_COEFFICIENTS, 1), spaces
-
-
-def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str, int], Spaces]:
-    members = shape.members("a shape", _SHAPE_KEYS, ("dimensions",))
+def _shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str, int], Spaces]:
+    members = shape.members("a shape", _SHAPE_KEYS, ("dimensions", "data_spaces"))
     if "name" in members:
         name = members["name"].text("name")[:80]
     dimensions = tuple(_name(item) for item in members["dimensions"].items("dimensions"))
@@ -104,9 +68,7 @@ def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str,
         defaults[key] = (
             told["default"].whole("default", 1, _MOST_COEFFICIENT) if "default" in told else 1
         )
-    listed = members.get("data_spaces") or members.get("data-spaces")
-    if listed is None:
-        raise shape.refusal("a shape needs data_spaces")
+    listed = members["data_spaces"]
     spaces: Spaces = {}
     for item in listed.items("data_spaces"):
         tensor, axes = _space(item, dimensions, defaults)
@@ -122,7 +84,7 @@ def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str,
 def _space(
     node: Node, dimensions: tuple[str, ...], coefficients: Mapping[str, int]
 ) -> tuple[str, AxisNames]:
-    keys = ("name", "projection", "read_write", "read-write")
+    keys = ("name", "projection", "read_write")
     members = node.members("a data space", keys, keys[:2])
     text = members["name"].text("name")
     tensor = TENSOR_ALIASES.get(text, text)
@@ -130,8 +92,7 @@ def _space(
         raise members["name"].refusal(
             f"a data space must be one of {', '.join(TENSORS)} (or A, B, Z); got {text[:40]!r}"
         )
-    written = members.get("read_write") or members.get("read-write")
-    is_written = written is not None and _flag(written)
+    is_written = "read_write" in members and _flag(members["read_write"])
     if is_written != (tensor == "Outputs"):
         raise node.refusal("Outputs must be read-write, and no other data space")
     axes = []

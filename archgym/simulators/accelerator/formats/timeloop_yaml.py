@@ -1,4 +1,4 @@
-"""Timeloop's YAML: architectures (Accelergy's 0.2 and 0.3, and 0.4), problems and mappings.
+"""Timeloop's YAML in version 0.4: architectures, problems and mappings.
 
 Only what the model supports is read; everything else is an error with its line. Keys mean the same
 as in Timeloop's parsers (github.com/NVlabs/timeloop, `src/mapping/parser.cpp` and
@@ -13,13 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
-from archgym.errors import ArchGymError
-from archgym.files.yaml_document import Node, read_document
-from archgym.simulators.accelerator.formats.timeloop_components import mac_of, parts_of, storage_of
+from archgym.simulators.accelerator.formats.timeloop_components import mac_of, storage_of
 from archgym.simulators.accelerator.formats.timeloop_nodes import (
     TAGS,
     Constrained,
-    Nodes,
     Spread,
     nodes_of,
     spread_name,
@@ -28,6 +25,7 @@ from archgym.simulators.accelerator.formats.timeloop_problem import TENSOR_ALIAS
 from archgym.simulators.accelerator.machine.architecture import Architecture, Level
 from archgym.simulators.accelerator.machine.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.kit import ArchGymError, Node, read_document
 
 _FACTOR: Final = re.compile(r"([A-Za-z][A-Za-z_]*)\s*=?\s*([0-9]{1,9})(,[0-9]+)?[\s,]*")
 _MOST_TEXT: Final = 1000  # chosen: about ten times the longest list of factors
@@ -61,7 +59,7 @@ _KEYS: Final = {
 def directive_of(node: Node, names: list[str]) -> Directive:
     """Return a directive that names its level, one of `names`, innermost first.
 
-    A spatial directive for a node of version 0.4 is for the level above its instances.
+    A spatial directive for a node is for the level above its instances.
 
     Raises:
       FileFormatError: The directive is not modelled.
@@ -122,9 +120,6 @@ def _words(node: Node, what: str) -> str:
 
 
 def _dimension(node: Node, name: str, known: MappingOf[str, int] | tuple[str, ...]) -> str:
-    """Return a dimension's name; Timeloop's older files call filters K."""
-    if name == "K" and "K" not in known and "M" in known:
-        name = "M"
     if name not in known:
         raise node.refusal(f"a dimension must be one of {', '.join(known)}; got {name[:20]!r}")
     return name
@@ -218,10 +213,7 @@ def _tensor(node: Node, name: str) -> str:
 
 
 # Keys of the files that Timeloop reads together; keys for its own search are ignored.
-_TOP: Final = (
-    "architecture", "problem", "mapping", "mapper", "variables",
-    "architecture_constraints", "mapspace_constraints",
-)  # fmt: skip
+_TOP: Final = ("architecture", "problem", "mapping", "mapper", "variables")
 # Dimensions of constraints, which may leave some of them free.
 _DIMENSIONS: Final = ("G", "C", "M", "R", "S", "N", "P", "Q")
 _GROUPS: Final = "G"  # Timeloop's convolutions have no groups, so no constraint names them
@@ -230,18 +222,12 @@ _WHOLE: Final = 2**30  # chosen: stands for a whole dimension, whose bound is no
 
 def is_timeloop(root: Node, key: str) -> bool:
     """Return True if a document has Timeloop's form with the top-level key `key`."""
-    if not isinstance(root.value, MappingOf):
-        return False
-    return key in root.value or (key == "architecture" and "arch" in root.value)
+    return isinstance(root.value, MappingOf) and key in root.value
 
 
 def _top(root: Node) -> MappingOf[str, Node]:
     members = root.members("a file of Timeloop")
     for name, node in members.items():
-        if name == "arch":
-            raise node.refusal(
-                "an architecture must be under `architecture` with `subtree`; got the older `arch`"
-            )
         if name not in _TOP:
             raise node.refusal(
                 f"a file of Timeloop may have {', '.join(_TOP)}; {name[:40]!r} is not modelled"
@@ -261,11 +247,11 @@ def timeloop_architecture(root: Node, name: str) -> Architecture:
     members = _top(root)
     tree = members["architecture"]
     known = tree.members("architecture", ("version", "subtree", "nodes", "name"))
-    if len(known.keys() & {"subtree", "nodes"}) != 1:
-        raise tree.refusal("an architecture needs `subtree`, or `nodes` in version 0.4")
-    found = Nodes(list(parts_of(known["subtree"]))) if "subtree" in known else None
-    if found is None:
-        found = nodes_of(known["nodes"], _variables(members))
+    if "subtree" in known or "nodes" not in known:
+        raise tree.refusal(
+            "an architecture must have `nodes`, as in Timeloop 0.4; `subtree` is an older form"
+        )
+    found = nodes_of(known["nodes"], _variables(members))
     if not found.chain:
         raise tree.refusal("an architecture needs components")
     *storage, unit = found.chain
@@ -282,11 +268,6 @@ def timeloop_architecture(root: Node, name: str) -> Architecture:
     names = [level.name for level in levels]
     for constrained in found.constraints:
         _constrain(embedded_directive(constrained, names), levels)
-    for key in ("architecture_constraints", "mapspace_constraints"):
-        if key in members:
-            given = members[key].members("constraints", ("version", "targets"))
-            for target in given["targets"].items("targets") if "targets" in given else ():
-                _constrain(directive_of(target, names), levels)
     try:
         return Architecture(name, tuple(levels), mac)
     except ArchGymError as error:

@@ -8,9 +8,9 @@ import json
 from dataclasses import asdict
 from typing import Any, Final
 
-from archgym.errors import InvalidDesignError
 from archgym.simulators.cluster.machine.design import Built
 from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Tool, folder
 
 _SHARED: Final = (

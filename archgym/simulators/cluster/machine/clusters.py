@@ -15,10 +15,9 @@ from math import prod
 from pathlib import Path
 from typing import Final, final
 
-from archgym.errors import unknown_name
-from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.cluster.machine.system import TOPOLOGIES
 from archgym.simulators.cluster.workloads import name_of
+from archgym.simulators.kit import Node, read_document, unknown_name
 
 
 @final

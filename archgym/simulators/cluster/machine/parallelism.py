@@ -6,9 +6,9 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster.machine.system import System
 from archgym.simulators.cluster.workloads import LAYER_FIELDS
+from archgym.simulators.kit import InvalidArgumentError
 
 Ints = npt.NDArray[np.int64]
 _COLUMN: Final = {name: place for place, name in enumerate(LAYER_FIELDS)}

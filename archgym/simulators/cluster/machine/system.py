@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, final
 
-from archgym.checks import check_choice, check_whole
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError, check_choice, check_whole
 
 MAX_DIMS: Final = 8
 TOPOLOGIES: Final = ("Ring", "FullyConnected", "Switch")

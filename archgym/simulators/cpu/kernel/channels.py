@@ -1,8 +1,8 @@
 """Compiled requests, queues, answers and merging between components."""
 
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.kit.kernels import helper
 
 
 @helper

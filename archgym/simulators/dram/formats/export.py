@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError
 from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.kernel.bursts import split
 from archgym.simulators.dram.dramsys.mapping import AddressMapping
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, MAPPING_KEYS
 from archgym.simulators.dram.workloads.trace import Trace, trace_text
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 if TYPE_CHECKING:

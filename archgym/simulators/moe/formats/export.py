@@ -14,7 +14,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, Final
 
-from archgym.errors import InvalidDesignError
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Tool, folder
 from archgym.simulators.moe.machine.columns import CpuRule
 from archgym.simulators.moe.machine.engines import BITS, precision_of

@@ -8,8 +8,8 @@ ago comes first.
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart, lowest_bit
-from archgym.simulators.noc.kernel import state as st
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart, lowest_bit
+from archgym.simulators.noc import state as st
 
 
 @inlined

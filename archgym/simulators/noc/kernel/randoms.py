@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart
+from archgym.simulators.kit.kernels import compiled, entry_point, inlined, kept_apart
 
 LONG: Final = 100
 """Draws from a block."""

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart, lowest_bit
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart, lowest_bit
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.kernel import allocators as al
-from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.routing import element, first_of, last_of, port_of, route
 
 # A flit is a number: its packet, its place in the packet, hops, and if it is tail and head. It is
@@ -348,7 +348,7 @@ def _start_switch(s: Any, m: Any, extra: Any, r: int, t: int) -> None:
 def _has_space(s: Any, port: int, t: int) -> bool:
     """Return True if the output queue of a port may take a flit."""
     room = s.rules[0].output_room
-    return room < 0 or max(0, s.ports[port].departs + 1 - t) < room
+    return bool(room < 0 or max(0, s.ports[port].departs + 1 - t) < room)
 
 
 @compiled
@@ -416,7 +416,7 @@ def _won(s: Any, m: Any, extra: Any, v: int) -> int:
 def _is_taken(m: Any, o: int) -> bool:
     """Return True if an output is granted to an input that took it."""
     k = m.outs[o].match
-    return k != st.NONE and m.ins[m.bids[k].input].match == o
+    return bool(k != st.NONE and m.ins[m.bids[k].input].match == o)
 
 
 @inlined

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import (
+from archgym.simulators.kit.kernels import (
     compiled,
     entry_point,
     inlined,
@@ -10,7 +10,7 @@ from archgym.runtime.kernels import (
     lowest_bit,
     pointer,
 )
-from archgym.simulators.noc.kernel import state as st
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.kernel.randoms import LONG, integer, refill
 from archgym.simulators.noc.kernel.router import (
     accept,

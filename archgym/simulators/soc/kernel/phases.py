@@ -7,7 +7,7 @@ running task works at one rate, the least that its processing element, memories 
 import math
 from typing import Any, Final
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.simulators.kit.kernels import compiled, entry_point
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.state import BoundBy
 from archgym.simulators.soc.machine import BANK_BYTES
