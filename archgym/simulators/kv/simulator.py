@@ -422,10 +422,10 @@ class KvSimulator(RowSimulator):
         return {
             "time is the operations over the peak": (seconds, least_s),
             "energy is idle power times time": (joules, is_whole * idle_w * seconds),
-            # A link may move loads and stores at once.
+            # Loads and stores share a link.
             **{
                 f"time is the bytes over the bandwidth of {tier.name}": (
-                    seconds, column[f"{tier.name}_moved_gb"] / 2.0 / width
+                    seconds, column[f"{tier.name}_moved_gb"] / width
                 )
                 for tier, width in zip(TIERS, widths, strict=True)
             },
