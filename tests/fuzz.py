@@ -137,12 +137,14 @@ def _device(path: Path) -> None:
 
 
 def _in_rules(path: Path) -> None:
-    from archgym.rules.log import _read_attempts, read_rule_header
+    from archgym.files.lines import read_lines
+    from archgym.rules.log import _attempt, read_rule_header
 
     if path.suffix == ".json":
         read_rule_header(_alone(path, "policies.json"))
     else:
-        _read_attempts(path, 0)
+        for seq, data in enumerate(read_lines(path, 0)):
+            _attempt(path, data, seq)
 
 
 def _recorded_plan(path: Path) -> None:
@@ -219,7 +221,7 @@ READERS: dict[str, Reader] = {
     "lock": _lock,
     "instructions": _instructions,
     "trace": _trace,
-    "dram-trace": _named("simulators.dram.formats.trace", "read_trace"),
+    "dram-trace": _named("simulators.dram.workloads.trace", "read_trace"),
     "dram-device": _named("simulators.dram.formats.dramsys", "read_memspec"),
     "network": _named("simulators.accelerator.workloads", "read_network"),
     "architecture": _named("simulators.accelerator.formats.files", "read_architecture"),
@@ -230,13 +232,13 @@ READERS: dict[str, Reader] = {
     "design": _design,
     "requests": _named("simulators.moe.workloads.requests", "read_requests"),
     "routing": _named("simulators.moe.rules.case", "read_events"),
-    "model-config": _named("simulators.moe.formats.huggingface", "read_huggingface"),
-    "moe-model": _named("simulators.moe.machine.presets", "read_model"),
+    "model-config": _named("simulators.moe.workloads.huggingface", "read_huggingface"),
+    "moe-model": _named("simulators.moe.workloads.presets", "read_model"),
     "server": _named("simulators.moe.machine.hardware", "_read_node"),
     "engine": _named("simulators.moe.machine.engines", "_read_engine"),
-    "kv-requests": _named("simulators.kv.workloads", "read_trace"),
+    "kv-requests": _named("simulators.kv.workloads.traces", "read_trace"),
     "training-model": _named("simulators.cluster.workloads", "read_model"),
-    "cluster": _named("simulators.cluster.formats.clusters", "_read_cluster"),
+    "cluster": _named("simulators.cluster.machine.clusters", "_read_cluster"),
     "device": _device,
     "standard": _named("simulators.dram.formats.devices", "load_standard"),
     "problem": _named("simulators.accelerator.formats.timeloop_yaml", "read_timeloop_problem"),

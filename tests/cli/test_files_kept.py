@@ -32,6 +32,7 @@ WRITERS = {
     "simplify --out": "study",
     "sweep run --out": "plan.yaml",
     "table build --out": "plugin",
+    "trace export --out": "sort",
     "trace filter --out": "gemm",
     "trace info --picture": "gemm",
     "trace record --out": "true",

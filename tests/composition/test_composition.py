@@ -313,7 +313,7 @@ def test_option_of_no_part_suggests_one() -> None:
 @pytest.mark.parametrize(
     ("name", "own", "parts"),
     [
-        ("cpu+dram", 0, {"cpu": 1, "dram": 1}),
+        ("cpu+dram", 0, {"cpu": 2, "dram": 1}),
         ("accelerator+dram", 0, {"accelerator": 1, "dram": 1}),
         ("accelerator+cluster", 1, {"accelerator": 1, "cluster": 1}),
         ("kv+dram", 0, {"kv": 0, "dram": 1}),

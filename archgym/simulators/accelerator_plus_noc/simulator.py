@@ -98,8 +98,8 @@ class AcceleratorNocSimulator(Composition):
         "noc > accelerator": "the rate that the network carries before latency doubles",
     }
     apart: ClassVar[Mapping[str, str]] = {
-        "energy": "that of an array is for an inference, that of the network for a bit",
-        "power": "that of an array is its energy over a latency without stalls",
+        "energy": "noc has that of a bit, accelerator that of an inference",
+        "power": "accelerator has its energy over a latency without stalls",
     }
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
 
