@@ -417,7 +417,7 @@ def test_serve_at_once_spreads_experts_without_a_placement() -> None:
 
 def test_groups_that_share_nothing_are_infeasible_and_do_not_break_the_batch() -> None:
     simulator = MoeSimulator("closed-loop", engine="ideal")
-    values = {**simulator.space.default, "data": 2, "spread": "no"}
+    values = {**simulator.space.default, "tensor": 1, "data": 2, "spread": "no"}
     design = simulator.space.canonical(simulator.space.indices_of(values)[None, :])
 
     result = simulator.evaluate_batch(design, simulator.workload("long-prompts"))
