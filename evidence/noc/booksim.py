@@ -68,7 +68,7 @@ def main(program: Path, rows: Path, count: int) -> None:
     """Run designs in BookSim, and write rows."""
     with gzip.open(rows, "wt", encoding="utf-8") as file:
         for workload, options, design in drawn(count):
-            simulator = NocSimulator(**options)  # type: ignore[arg-type]  # options are texts
+            simulator = NocSimulator(**options)
             traffic = simulator.workload(workload)
             indices = simulator.space.indices_of(design)
             found, _ = run(program, simulator, indices, traffic)

@@ -5,13 +5,18 @@ from typing import ClassVar, Final, cast, final
 
 import numpy as np
 
-from archgym.composition import Composition, Part
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import Workload
-from archgym.evaluation.spec import SimulatorSpec
+from archgym.simulators.kit import (
+    Columns,
+    Composition,
+    Laws,
+    Limit,
+    MetricSpec,
+    Objective,
+    Part,
+    SimulatorSpec,
+    Term,
+    Workload,
+)
 from archgym.simulators.noc.simulator import NocSimulator
 from archgym.simulators.noc.workloads import WIDTH_BITS
 

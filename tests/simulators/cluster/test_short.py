@@ -90,7 +90,7 @@ def test_no_npu_ends_before_it_has_computed(monkeypatch: pytest.MonkeyPatch) -> 
         )
         return replace(whole, outcome=outcome)
 
-    monkeypatch.setattr("archgym.simulators.cluster.machine.design.run", falling)
+    monkeypatch.setattr("archgym.simulators.cluster.runs.run", falling)
 
     outcome = run_short(built(microbatches=200)).outcome
 
