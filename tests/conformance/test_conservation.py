@@ -39,6 +39,7 @@ _TRIES = 4
 _SMALL: Mapping[str, Sequence[Mapping[str, str]]] = {
     "cpu": ({"instructions": "12000"},),
     "cpu+dram": ({"cpu.instructions": "12000"},),
+    "translation": ({"records": "10000"},),
     "dram": (
         {"requests": "4000"},
         *(

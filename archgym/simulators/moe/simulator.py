@@ -62,10 +62,12 @@ from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
 from archgym.simulators.moe.machine.plan import (
+    APART,
     MODEL_REASONS,
     REFUSED,
     UNEVEN,
     Plan,
+    are_apart,
     is_uneven,
     plan,
 )
@@ -439,7 +441,9 @@ class MoeSimulator(RowSimulator):
         most = self._server_gpus * (_MOST_SERVERS if "servers" in designs.names else 1)
         # Only where a design may be so: reasons are part of a task's identity.
         may_be = {"spread", "servers"} & {*designs.names} and not expert_groups
-        is_uneven = bool(may_be and self.model.experts % most)
+        further = (UNEVEN,) * bool(may_be and self.model.experts % most)
+        if space == "closed-loop" and self._engine.label == "ideal":
+            further += (APART,)
         if hardware or model or engine:
             designs = self._with_fitting_default(designs)
         # Constants of engines were fitted to medians of TTFT.
@@ -453,7 +457,7 @@ class MoeSimulator(RowSimulator):
             space=designs,
             version=version,
             metrics=(*METRICS, *owned),
-            model_reasons=(*self.spec.model_reasons, *refused, *(UNEVEN,) * is_uneven),
+            model_reasons=(*self.spec.model_reasons, *refused, *further),
             default_objective=_DEFAULT_OBJECTIVE[space],
             default_workload=shipped_names(space)[0],
             costs=costs,
@@ -520,10 +524,12 @@ class MoeSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: Asked, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
-        if UNEVEN in self.spec.model_reasons:
+        if {UNEVEN, APART} & {*self.spec.model_reasons}:
             serving, _ = self._serving(self.space.design_at(indices), opened)
             if is_uneven(opened.model, serving):
                 return UNEVEN
+            if are_apart(serving):
+                return APART
         ready = self._prepared(opened, indices, cost)
         whole = REFUSED in self.spec.model_reasons and not ready.serving.chunk_tokens
         if whole and ready.requests.prompt_tokens.max() > ready.serving.max_tokens:

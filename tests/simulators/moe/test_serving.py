@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe import Requests, node
+from archgym.simulators.moe import MoeSimulator, Requests, node
 from archgym.simulators.moe.kernel.run import Run, documents, run
 from archgym.simulators.moe.machine.columns import (
     CHOICES,
@@ -413,3 +413,13 @@ def test_serve_at_once_spreads_experts_without_a_placement() -> None:
     found = serve_at_once(MODEL, server, serving, closed(4, 8, 8), ROUTING)
 
     assert found.counters["n_finished"] == 4
+
+
+def test_groups_that_share_nothing_are_infeasible_and_do_not_break_the_batch() -> None:
+    simulator = MoeSimulator("closed-loop", engine="ideal")
+    values = {**simulator.space.default, "tensor": 1, "data": 2, "spread": "no"}
+    design = simulator.space.canonical(simulator.space.indices_of(values)[None, :])
+
+    result = simulator.evaluate_batch(design, simulator.workload("long-prompts"))
+
+    assert simulator.spec.reasons[result.reason[0]].startswith("data-parallel groups do not share")

@@ -63,6 +63,14 @@ UNEVEN: Final = "experts and copies do not divide evenly among the accelerators"
 REFUSED: Final = "a prompt is longer than max_tokens, and the engine splits none: it does not start"
 """A further reason, of engines without chunked prefill."""
 
+APART: Final = "data-parallel groups do not share experts: they are servers of their own"
+"""A further reason, of the engine `ideal`."""
+
+
+def are_apart(serving: Serving) -> bool:
+    """Return True if groups of accelerators share nothing, which is for several servers."""
+    return serving.data > 1 and not serving.spreads_experts and serving.engine == "ideal"
+
 
 def is_uneven(model: MoeModel, serving: Serving) -> bool:
     """Return True if the experts cannot be spread evenly."""
@@ -198,7 +206,7 @@ def _check(model: MoeModel, serving: Serving) -> None:
             f"`staging_experts` must be 1 or more; got {serving.staging_experts}. What does not "
             "fit the cache streams through it."
         )
-    if serving.data > 1 and not serving.spreads_experts and serving.engine == "ideal":
+    if are_apart(serving):
         raise InvalidArgumentError(
             "`data` above 1 needs `spreads_experts`; groups that share nothing are servers of "
             "their own."
