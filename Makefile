@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
 .PHONY: help demo test test-slow pytest lint style types wheel kernels bench leaderboard paper docs site dist
-.PHONY: constraints hashes sbom audit fuzz islands clean
+.PHONY: constraints hashes sbom audit confirm fuzz islands clean
 
 help:
 	@echo "make demo       search how to serve Mixtral 8x7B from a 24 GB card, with three agents"
@@ -41,6 +41,7 @@ help:
 	@echo "make sbom       list what the core installs in build/archgym.cdx.json (CycloneDX)"
 	@echo "make islands    run the core's tests in a copy with one simulator"
 	@echo "make fuzz       read mutated files of all formats for SECONDS=60"
+	@echo "make confirm    compare exported designs with SCALE-Sim itself"
 	@echo "make clean      remove .venv and what was built"
 
 $(VENV)/pyvenv.cfg:
@@ -172,6 +173,16 @@ sbom: $(AUDIT)/bin/pip-audit
 audit: $(AUDIT)/bin/pip-audit
 	$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements/core.txt
 	$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements/full.txt
+
+# SCALE-Sim needs an older NumPy than ArchGym, and has an environment of its own.
+SCALESIM := build/scalesim
+$(SCALESIM)/.installed: $(CORE)
+	$(BIN)/python -m venv $(SCALESIM)
+	$(SCALESIM)/bin/python -m pip --quiet install scalesim==3.0.0 'numpy<2' 'pandas<3'
+	@touch $@
+
+confirm: $(FULL) $(SCALESIM)/.installed
+	ARCHGYM_SCALESIM=$(abspath $(SCALESIM)) $(BIN)/python -m pytest -n 0 tests/cli/test_confirm.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.machine import run
+from archgym.simulators.cluster.runs import run
 from archgym.simulators.cluster.space import GROUPS
 
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.machine import Built, Infeasible, run
+from archgym.simulators.cluster.machine.design import Built, Infeasible
+from archgym.simulators.cluster.runs import run
 from archgym.simulators.cluster.workloads import transformer
 
 _SHAPE = {"hidden": 1024, "blocks": 4, "heads": 8, "sequence": 256, "vocabulary": 1000}

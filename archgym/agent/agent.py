@@ -116,7 +116,7 @@ def _with_default(argument: inspect.Parameter, declared: Any) -> Parameter:
 @final
 @dataclass(frozen=True)
 class Prediction:
-    """A metric as a model predicts it, with the interval that holds it with 90 %."""
+    """A metric as a model predicts it, with its 90 % interval."""
 
     value: float
     low: float

@@ -309,20 +309,9 @@ def run_program(
 ) -> str:
     """Run a program and return its standard output, or the content of `output_file`.
 
-    It runs as `run_in_folder` says, in an empty folder.
-
     Args:
-      command: The program and its arguments.
-      time_limit_s: Wall time it may take [s].
-      output_limit: Bytes it may print.
-      output_file: Path relative to its folder.
-      memory_limit_bytes: Address space of each of its processes [bytes]; None for no limit.
-      environment: Variables besides `BASE_ENVIRONMENT`; None as a value passes on our own.
-
-    Raises:
-      SimulatorError: It fails, takes too long or prints too much; the message has the command, the
-        exit code and the last 20 lines.
-      InvalidArgumentError: There is no such program.
+      command, time_limit_s, output_limit: As in `run_in_folder`; so do the others.
+      output_file: Path relative to the program's folder, which is empty at first.
     """
     printed, written = run_in_folder(
         command,

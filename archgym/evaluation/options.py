@@ -12,21 +12,33 @@ A command line, a task's id and a recorded study give an option as text; Python 
 The decorator turns texts into checked values of the annotated type before the constructor runs, and
 keeps in `options` what differs from the defaults. Help, lists and pickling follow from the same
 declaration.
+
+Options that belong together, or that several simulators share, form a group: a frozen dataclass
+whose fields have options. The constructor takes it as one argument; users give the fields by name,
+as any other option.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Cache:
+        sets: Annotated[int, Option("Sets of the cache.", low=1)] = 64
+        ways: Annotated[int, Option("Lines of a set.", low=1)] = 8
+
+    @declared
+    def __init__(self, space: str = "default", *, cache: Cache) -> None:
+
+    CacheSimulator(ways=4)
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import wraps
-from typing import Any, Final, Protocol, TypeVar, cast, final, get_args, runtime_checkable
+from typing import Any, Final, Protocol, cast, final, get_args, get_type_hints, runtime_checkable
 
 from archgym.checks import as_number, check_number, parse_whole
 from archgym.errors import InvalidArgumentError, check_known, unknown_name
 from archgym.evaluation.capabilities import option_names
 from archgym.evaluation.restriction import restrict, split_space
 from archgym.evaluation.simulator import Simulator
-
-Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 # chosen: beyond any number of requests, records or instructions that a machine runs.
 _MOST: Final = 10**12
@@ -180,32 +192,39 @@ def declared_options(kind: type[Any]) -> tuple[DeclaredOption, ...]:
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, DeclaredOption]:
-    """Return the options that a function's signature declares, by name."""
+    """Return the options that a function's signature declares, by name, groups' fields included."""
     return {
         parameter.name: DeclaredOption(parameter.name, _type(parameter), parameter.default, note)
-        for parameter in inspect.signature(function, eval_str=True).parameters.values()
+        for parameter in _flat(inspect.signature(function, eval_str=True)).parameters.values()
         for note in get_args(parameter.annotation)[1:]
         if isinstance(note, Option)
     }
 
 
-def declared(constructor: Constructor) -> Constructor:
+def declared(constructor: Callable[..., None]) -> Callable[..., None]:
     """Let a simulator's constructor take its options as texts or values, checked.
 
     Before the constructor runs, `self.spec` has the fidelity and the options, and `self.arguments`
     holds the arguments from which an equal simulator is made. Arguments without an `Option` are
-    passed on as they are; `space` and `fidelity` must be names that the class lists.
+    passed on as they are; `space` and `fidelity` must be names that the class lists. A group is
+    made of the options that are its fields.
 
     Raises:
       UnknownNameError: The space, the fidelity or an option's name does not exist.
-      InvalidArgumentError: An option is outside its limits.
+      InvalidArgumentError: An option is outside its limits, or a group has a field that is none.
     """
     signature = inspect.signature(constructor, eval_str=True)
+    groups = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if _fields(parameter)
+    }
+    flat = _flat(signature)
     options = options_of(constructor)
 
     @wraps(constructor)
     def construct(self: Any, *arguments: Any, **named: Any) -> None:
-        bound = signature.bind(self, *arguments, **named)
+        bound = flat.bind(self, *arguments, **named)
         bound.apply_defaults()
         given = bound.arguments
         spec = self.spec
@@ -222,10 +241,47 @@ def declared(constructor: Constructor) -> Constructor:
         self.spec = replace(spec, fidelity=fidelity, options=dict(chosen))
         named_too = ("space", "fidelity")
         self.arguments = {**{n: given[n] for n in named_too if n in given}, **chosen}
-        constructor(*bound.args, **bound.kwargs)
+        for name, kind in groups.items():
+            given[name] = kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+        called = inspect.BoundArguments(signature, given)
+        constructor(*called.args, **called.kwargs)
 
     construct.__options__ = options  # type: ignore[attr-defined]  # read by `declared_options`
-    return cast(Constructor, construct)
+    construct.__signature__ = flat  # type: ignore[attr-defined]  # read by `inspect.signature`
+    return construct
+
+
+def _flat(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature with the fields of groups in place of the groups."""
+    found: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        found += _fields(parameter) or [parameter]
+    return signature.replace(parameters=found)
+
+
+def _fields(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """Return the fields of a group as arguments that are given by name; none of other arguments."""
+    group = parameter.annotation
+    if not (isinstance(group, type) and is_dataclass(group)):
+        return []
+    hints = get_type_hints(group, include_extras=True)
+    has_option = {
+        each.name: any(isinstance(note, Option) for note in get_args(hints[each.name])[1:])
+        for each in fields(group)
+    }
+    for each in fields(group) if any(has_option.values()) else ():
+        if each.default is MISSING or not has_option[each.name]:
+            raise InvalidArgumentError(
+                f"Every field of {group.__name__}, a group of options, must have an `Option` and a "
+                f"default; `{each.name}` lacks one."
+            )
+    return [
+        inspect.Parameter(
+            each.name, parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+        )
+        for each in fields(group)
+        if has_option[each.name]
+    ]
 
 
 def _type(parameter: inspect.Parameter) -> type[Any]:

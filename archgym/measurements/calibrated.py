@@ -52,7 +52,7 @@ class CalibratedSimulator(WrappedSimulator):
 
     A metric with an error has its most likely real value: the simulated one times what measurements
     of similar designs say. Next to it stand `simulated_`, the simulator's own number, and `low_`
-    and `high_`, between which the real value lies with 90 %. With a confidence above 0.5 a limit
+    and `high_`, the ends of its 90 % interval. With a confidence above 0.5 a limit
     applies to the value that the real one meets with this probability, such as `p90_` for 0.9.
 
     The checksum of the measurements is part of its tasks. A file that grows continues to serve the

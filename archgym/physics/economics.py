@@ -1,8 +1,8 @@
 """Price and carbon of a chip, and scaling between technology nodes, as metrics of a simulator.
 
-`chip_metrics` serves simulators with an area, `ownership_metrics` those with a price. Every metric
-is an expression of others, so that recorded values can be checked and results without these
-metrics stay what they were.
+`ChipUse` has the options of simulators with an area, `Ownership` those of machines with a price.
+Every metric is an expression of others, so that recorded values can be checked and results without
+these metrics stay what they were.
 
 Sources: dies on a wafer and its price, S. Khan, A. Mann, *AI chips: what they are and why they
 matter*, CSET 2020 (its model of TSMC's prices); carbon of a fab, U. Gupta et al., *ACT: designing
@@ -85,20 +85,6 @@ FAB_GRID: Final = "taiwan"
 HOURS_PER_YEAR: Final = 8760.0
 
 
-NodeOption = Annotated[
-    str, Option("Technology node, for price and carbon of the chip.", choices=tuple(NODES))
-]
-DiesOption = Annotated[
-    int, Option("Equal dies that the chip is split into; needs `node`.", low=1, high=16)
-]
-GridOption = Annotated[str, Option("Electricity of the use.", choices=tuple(GRIDS))]
-HoursOption = Annotated[float, Option("Hours of use; needs `node`.", low=1, high=1e6, unit="h")]
-YearsOption = Annotated[
-    float, Option("Years of use; adds metrics of the cost of ownership.", high=50, unit="years")
-]
-PueOption = Annotated[float, Option("Power of the building over the machines'.", low=1, high=10)]
-ElectricityOption = Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")]
-DEFAULT_PUE, DEFAULT_DOLLARS_PER_KWH = 1.3, 0.1
 DEFAULT_GRID: Final = "world"
 SERVER_SHARE: Final = 2.8 / 5.6
 """Power of a server's processors, memory, fans and network cards over that of its accelerators: at
@@ -108,24 +94,98 @@ SERVER_KW_PER_GPU: Final = 0.7 * SERVER_SHARE
 THREE_YEARS_H: Final = 3 * HOURS_PER_YEAR
 
 
-def economic_metrics(
-    node: str,
-    dies: int,
-    grid: str,
-    hours: float,
-    area: str = "area_mm2",
-    watts: Expression | None = None,
-) -> "tuple[MetricSpec, ...]":
-    """Return price and carbon of a chip as `chip_metrics` does; none without a node.
+NodeOption = Annotated[
+    str, Option("Technology node, for price and carbon of the chip.", choices=tuple(NODES))
+]
+GridOption = Annotated[str, Option("Electricity of the use.", choices=tuple(GRIDS))]
 
-    Raises:
-      InvalidArgumentError: There is no node, and an option that needs one is not its default.
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ChipUse:
+    """Options of what a chip at a node costs.
+
+    Attributes:
+      dies: Dies of the chip.
+      grid: One of `GRIDS`.
+      hours: Hours of use at the power of the workload.
     """
-    if node:
-        return chip_metrics(node, grid, hours, dies, area, watts)
-    if (dies, grid, hours) != (1, DEFAULT_GRID, THREE_YEARS_H):
-        raise InvalidArgumentError("`dies`, `grid` and `hours` need a `node`, such as 22nm.")
-    return ()
+
+    dies: Annotated[
+        int, Option("Equal dies that the chip is split into; needs `node`.", low=1, high=16)
+    ] = 1
+    grid: GridOption = DEFAULT_GRID
+    hours: Annotated[float, Option("Hours of use; needs `node`.", low=1, high=1e6, unit="h")] = (
+        THREE_YEARS_H
+    )
+
+    def metrics(
+        self, node: str, area: str = "area_mm2", watts: Expression | None = None
+    ) -> tuple[MetricSpec, ...]:
+        """Return price and carbon of a chip as `chip_metrics` does; none without a node.
+
+        Raises:
+          InvalidArgumentError: There is no node, and an option is not its default.
+        """
+        if node:
+            return chip_metrics(node, self.grid, self.hours, self.dies, area, watts)
+        if self != ChipUse():
+            raise InvalidArgumentError("`dies`, `grid` and `hours` need a `node`, such as 22nm.")
+        return ()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Ownership:
+    """Options of what machines cost to own.
+
+    Attributes:
+      years: Years of use at the power of the workload; 0 for no such metrics.
+      pue: Power of the building over that of the machines.
+      electricity: Price of electricity [$/kWh].
+      grid: One of `GRIDS`.
+    """
+
+    years: Annotated[
+        float, Option("Years of use; adds metrics of the cost of ownership.", high=50, unit="years")
+    ] = 0.0
+    pue: Annotated[float, Option("Power of the building over the machines'.", low=1, high=10)] = 1.3
+    electricity: Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")] = 0.1
+    grid: GridOption = DEFAULT_GRID
+
+    def metrics(
+        self, dollars: Expression | None = None, kilowatts: Expression | None = None
+    ) -> tuple[MetricSpec, ...]:
+        """Return what machines cost to own, as metrics; none for no years.
+
+        Args:
+          dollars: Price of the machines; by default the metric `dollars`.
+          kilowatts: Power of the machines; by default the metric `power_kw`.
+
+        Raises:
+          InvalidArgumentError: There are no years, and another option is not its default.
+        """
+        if not self.years:
+            if self != Ownership():
+                raise InvalidArgumentError(
+                    "`pue`, `electricity` and `grid` need `years`, such as 3."
+                )
+            return ()
+        hours = self.years * HOURS_PER_YEAR
+        power = (P("power_kw") if kilowatts is None else kilowatts) * (hours * self.pue)
+        price = P("dollars") if dollars is None else dollars
+        return (
+            MetricSpec(
+                "total_cost_of_ownership_dollars", "$", "minimise", 1.0,
+                f"Price, and electricity of {self.years:g} years.",
+                price + power * self.electricity,
+            ),
+            MetricSpec(
+                "operational_kg_co2", "kg", "minimise", 1.0,
+                f"Carbon of {self.years:g} years of electricity, grid {self.grid}.",
+                operational_kg(power, self.grid, 1000.0),
+            ),
+        )  # fmt: skip
 
 
 def chip_yield(area_mm2: Expression, node: Node) -> Expression:
@@ -212,47 +272,5 @@ def chip_metrics(
         MetricSpec(
             "total_kg_co2", "kg", "minimise", 1e-4, "Carbon of making and using it.",
             embodied + used,
-        ),
-    )  # fmt: skip
-
-
-def ownership_metrics(
-    years: float,
-    pue: float,
-    dollars_per_kwh: float,
-    grid: str,
-    dollars: Expression | None = None,
-    kilowatts: Expression | None = None,
-) -> tuple[MetricSpec, ...]:
-    """Return what machines cost to own, as metrics; none for no years.
-
-    Args:
-      years: Years of use at the power of the workload.
-      pue: Power of the building over that of the machines.
-      dollars_per_kwh: Price of electricity.
-      grid: One of `GRIDS`.
-      dollars: Price of the machines; by default the metric `dollars`.
-      kilowatts: Power of the machines; by default the metric `power_kw`.
-
-    Raises:
-      UnknownNameError: There is no such grid.
-      InvalidArgumentError: There are no years, and something else is not its default.
-    """
-    if not years:
-        if (pue, dollars_per_kwh, grid) != (DEFAULT_PUE, DEFAULT_DOLLARS_PER_KWH, DEFAULT_GRID):
-            raise InvalidArgumentError("`pue`, `electricity` and `grid` need `years`, such as 3.")
-        return ()
-    hours = years * HOURS_PER_YEAR
-    power = (P("power_kw") if kilowatts is None else kilowatts) * (hours * pue)
-    price = P("dollars") if dollars is None else dollars
-    return (
-        MetricSpec(
-            "total_cost_of_ownership_dollars", "$", "minimise", 1.0,
-            f"Price, and electricity of {years:g} years.", price + power * dollars_per_kwh,
-        ),
-        MetricSpec(
-            "operational_kg_co2", "kg", "minimise", 1.0,
-            f"Carbon of {years:g} years of electricity, grid {grid}.",
-            operational_kg(power, grid, 1000.0),
         ),
     )  # fmt: skip

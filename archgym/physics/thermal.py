@@ -47,23 +47,6 @@ _STEP: Final = 8
 _DIE_J_PER_K: Final = 0.015
 """chosen: heat capacity of a DRAM's silicon, 60 mm2 and 0.15 mm thick [J/K]."""
 
-WindowOption = Annotated[
-    float,
-    Option(
-        "Windows of time whose largest power and highest temperature are metrics; 0 for none.",
-        high=1000,
-        unit="us",
-    ),
-]
-PackageOption = Annotated[
-    float,
-    Option(
-        "Resistance from the package's die to air; needs `window_us`. 46.6 has no heat sink.",
-        low=0.01,
-        high=100,
-        unit="K/W",
-    ),
-]
 WINDOW_METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("peak_power_mw", "mW", "minimise", 0.1, "Largest mean power of a window."),
     MetricSpec(
@@ -74,17 +57,43 @@ WINDOW_METRICS: Final[tuple[MetricSpec, ...]] = (
 """Further metrics where power is observed over windows."""
 
 
-def window_metrics(
-    window_us: float, k_per_w: float, usual_k_per_w: float
-) -> tuple[MetricSpec, ...]:
-    """Return the metrics of windows; none without windows.
+@dataclass(frozen=True, kw_only=True)
+class ThermalWindow:
+    """Options of windows of time whose peaks are metrics, for chips in a package without a sink.
 
-    Raises:
-      InvalidArgumentError: There are no windows, and a resistance to the air is given.
+    Attributes:
+      window_us: Length of a window [us]; 0 for none.
+      sink_k_per_w: Resistance to the air [K/W].
     """
-    if not window_us and k_per_w != usual_k_per_w:
-        raise InvalidArgumentError("`sink_k_per_w` needs a `window_us`, such as 1.")
-    return WINDOW_METRICS if window_us else ()
+
+    window_us: Annotated[
+        float,
+        Option(
+            "Windows of time whose largest power and highest temperature are metrics; 0 for none.",
+            high=1000,
+            unit="us",
+        ),
+    ] = 0.0
+    sink_k_per_w: Annotated[
+        float,
+        Option(
+            "Resistance from the package's die to air; needs `window_us`. 46.6 has no heat sink.",
+            low=0.01,
+            high=100,
+            unit="K/W",
+        ),
+    ] = PACKAGE_K_PER_W
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """Metrics of windows; none without windows.
+
+        Raises:
+          InvalidArgumentError: There are no windows, and a resistance to the air is given.
+        """
+        if not self.window_us and self != type(self)():
+            raise InvalidArgumentError("`sink_k_per_w` needs a `window_us`, such as 1.")
+        return WINDOW_METRICS if self.window_us else ()
 
 
 def worst_window(seconds: Floats, joules: Floats, window_s: float) -> float:

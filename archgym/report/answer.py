@@ -195,16 +195,15 @@ def _sure(task: TaskEvidence, chosen: Chosen | None) -> list[tuple[str, str]]:
     found = [("limits", _limits(task)), ("runs", _runs(task)), ("optimum", _optimum(task, chosen))]
     if chosen is not None:
         found.append(("simulator", _error(task, chosen)))
-    real = _real(task)
-    return [*found, ("real machine", real)] if real else found
+    return [*found, *_real(task)]
 
 
-def _real(task: TaskEvidence) -> str:
-    """Return what the simulator's error means for the choice; empty if the study is not there."""
+def _real(task: TaskEvidence) -> list[tuple[str, str]]:
+    """Return what the simulator's error means for the choice; nothing without the study."""
     assert task.best is not None
     folder = task.best[0].folder
     if not (folder / "study.json").is_file():
-        return ""
+        return []
     decision = decide(read_study(folder))
     best, n = decision.best, len(decision.alternatives)
     basis = {
@@ -221,16 +220,17 @@ def _real(task: TaskEvidence) -> str:
     if decision.is_blind:
         text = f"the error of {' and '.join(decision.not_known)} is not known"
     text += "".join(f"; {t} with {100 * p:.0f} %" for t, p in best.p_limits.items())
-    together = f"; {n} designs hold the best with 90 %" if n > 1 else ""
+    together = [f"{n} designs hold the best with 90 %"] if n > 1 else []
     if decision.front:
-        together += f"; {len(decision.front)} may be on the front of its terms"
+        together.append(f"{len(decision.front)} may be on the front of its terms")
     errors = [
         f"{metric_title(spec)} ±{best.margin(spec.name):.2g} %"
         for spec in task.metrics
         if spec.name in best.metrics and best.margin(spec.name)
     ]
-    within = f"; 90 % intervals: {', '.join(errors)}" if errors else ""
-    return f"{text}{together}{within} ({basis})"
+    within = f"90 % intervals: {', '.join(errors)} ({basis})" if errors else basis
+    found = [("real machine", text), ("as good there", "; ".join(together)), ("its error", within)]
+    return [(topic, line) for topic, line in found if line]
 
 
 def _limits(task: TaskEvidence) -> str:

@@ -134,7 +134,7 @@ def confirm(
             f"`--output` is of one run; there are {len(designs)} designs and "
             f"{len(task.workloads)} workloads. Name a design, and a task with one workload."
         )
-    for indices in designs:
+    for indices in task.space.canonical(np.array(designs, dtype=np.int64)):
         design = dict(task.space.design_at(indices))
         try:
             exports = files_by_workload(task, indices, form)

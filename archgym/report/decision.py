@@ -43,7 +43,7 @@ from archgym.studies.snapshot import StudyLog
 Robust = Literal["no", "expected", "p10"]
 ROBUST: Final = ("no", "expected", "p10")
 """Rules of the recommendation: by the most likely metrics, by the expected reward, or by the reward
-that is exceeded with 90 %."""
+that the design exceeds with a probability of 90 %."""
 SHARE: Final = 0.9
 """Probability with which the smallest set holds the best design."""
 WORTH: Final = 0.002
@@ -137,7 +137,7 @@ class Decision:
     Life cycle:
 
     1. `decide` reads a study, and measurements where there are some.
-    2. `best` is the design to take, `alternatives` the smallest set that holds the best with 90 %,
+    2. `best` is the design to take, `alternatives` a set that holds the best in 90 % of cases,
        and `front` the set of an objective that trades several terms.
     3. `next` names designs to measure, until `is_settled`.
 
@@ -230,7 +230,7 @@ class Decision:
 
     @property
     def is_settled(self) -> bool:
-        """True if the recommended design is the best with 90 %, or its expected loss is nothing."""
+        """True if it is the best design in 90 % of cases, or its expected loss is nothing."""
         sure = self.best.p_equal >= SHARE or self.best.loss < WORTH
         return sure and not self.is_blind
 

@@ -63,8 +63,8 @@ class Export:
 
     @property
     def text(self) -> str | None:
-        """Text of the only file; None if there are several. A README does not count."""
-        texts = [text for name, text in self.files.items() if name != README]
+        """Text of the only file that is read; None if there are several."""
+        texts = list(_read_by_tool(self.files).values())
         return texts[0] if len(texts) == 1 else None
 
     @property

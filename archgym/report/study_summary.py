@@ -43,16 +43,14 @@ class RankedStudy:
     """Metrics of the objective, of the best design; empty without a best design."""
     hypervolume: float | None = None
     """Hypervolume of the front; None for an objective with one term."""
-
-    @property
-    def reward(self) -> float:
-        """Reward of the best design; minus infinity without one."""
-        return float("-inf") if self.best is None else self.best.reward
+    reward: float = float("-inf")
+    """Reward of the best design by the task of the first study that was named; minus infinity
+    without one."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Studies of one task, best first, compared after `budget` evaluations each."""
+    """Studies of the same workloads and objective, best first, after `budget` evaluations each."""
 
     budget: int
     specs: tuple["MetricSpec", ...]
@@ -77,6 +75,7 @@ class Comparison:
                     "missing": [list(gap) for gap in s.log.gaps],
                     "reached_at": s.reached_at,
                     "best": None if s.best is None else s.best.to_json(),
+                    "reward": None if s.best is None else s.reward,
                     "hypervolume": s.hypervolume,
                 }
                 for s in self.studies
@@ -141,12 +140,18 @@ def require_one_task(logs: Sequence["StudyLog"]) -> None:
 
 
 def compare(logs: Sequence["StudyLog"]) -> Comparison:
-    """Compare studies of one task at the number of evaluations that all of them have.
+    """Compare studies at the number of evaluations that all of them have.
+
+    Their tasks may differ in devices, other options and spaces. Rewards are then relative to the
+    default design of the first study.
 
     Raises:
-      InvalidArgumentError: The studies have different tasks, or one is empty.
+      InvalidArgumentError: The studies have other simulators, workloads, objectives or units of
+        metrics, or one is empty.
     """
-    require_one_task(logs)
+    by_asked = {repr(_asked(log)): log for log in reversed(logs)}
+    if len(by_asked) > 1:
+        require_one_task(tuple(by_asked.values()))
     for log in logs:
         if not log.evaluations:
             raise InvalidArgumentError(
@@ -155,19 +160,45 @@ def compare(logs: Sequence["StudyLog"]) -> Comparison:
     first, budget = logs[0], min(log.evaluations for log in logs)
     sought = [str(term["metric"]) for term in first.header.task["objective"]["terms"]]
     specs = tuple(spec for spec in first.metrics if spec.name in sought)
-    studies = [_ranked(log, budget, specs) for log in logs]
+    studies = [_ranked(log, first, budget, specs) for log in logs]
     # Sorting is stable: of equal studies, the first named stays first.
     studies.sort(key=lambda study: -study.reward)
     return Comparison(budget, specs, tuple(studies))
 
 
-def _ranked(log: "StudyLog", budget: int, specs: Sequence["MetricSpec"]) -> RankedStudy:
+def _asked(log: "StudyLog") -> tuple[Any, ...]:
+    """Return what studies must share to be compared."""
+    task, objective = log.header.task, study_objective(log)
+    workloads = [(each["digest"], each["weight"]) for each in task["workloads"]]
+    units = [(spec.name, spec.unit) for spec in log.metrics if spec.name in objective.metrics]
+    return task["simulator"], workloads, objective.terms, objective.limits, sorted(units)
+
+
+def _rewards(log: "StudyLog", first: "StudyLog", rows: "np.ndarray") -> "np.ndarray":
+    """Return rewards of rows of a study by the task of another one, (n_rows,)."""
+    records = log.records.rows(rows)
+    if log.header.task["digest"] == first.header.task["digest"]:
+        return records.reward
+    objective = study_objective(first)
+    specs = [spec for spec in first.metrics if spec.name in objective.metrics]
+    ours, theirs = (
+        [[each.name for each in of.metrics].index(spec.name) for spec in specs]
+        for of in (log, first)
+    )
+    reference = first.reference[:, theirs]
+    values = records.values[:, :, ours]
+    return objective.rewards(values, records.reason, reference, specs, first.weights)
+
+
+def _ranked(
+    log: "StudyLog", named_first: "StudyLog", budget: int, specs: Sequence["MetricSpec"]
+) -> RankedStudy:
     import numpy as np
 
     from archgym.studies.front import study_front
 
     rows = np.flatnonzero(log.is_evaluation)[:budget]
-    reward = np.where(log.is_feasible[rows], log.records.reward[rows], -np.inf)
+    reward = np.where(log.is_feasible[rows], _rewards(log, named_first, rows), -np.inf)
     first = int(np.argmax(reward))
     if not np.isfinite(reward[first]):
         return RankedStudy(log, None, None, ())
@@ -179,6 +210,7 @@ def _ranked(log: "StudyLog", budget: int, specs: Sequence["MetricSpec"]) -> Rank
         first + 1,
         tuple(best.metrics[spec.name] for spec in specs),
         study_front(log, budget).hypervolume if has_front else None,
+        float(reward[first]),
     )
 
 
@@ -379,7 +411,6 @@ def summarise(
     if len({folder.absolute() for folder in folders}) != len(folders):
         raise InvalidArgumentError("`STUDIES` must name each study once; one came twice.")
     logs = tuple(read_study(folder) for folder in folders)
-    require_one_task(logs)
     objective = (
         study_objective(logs[0])
         if front_metrics is None

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
+import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.datamodel.models import PointerModel
@@ -134,6 +136,15 @@ def _pointer(typing_context: Any, array: Any) -> Any:
     return element(array), generate
 
 
+def _lowest_bit(typing_context: Any, word: Any) -> Any:
+    """Return the index of a word's lowest set bit."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
 def _kept_apart(typing_context: Any) -> Any:
     """Keep LLVM from copying the helper that calls this into each of its callers.
 
@@ -152,9 +163,14 @@ def _kept_apart(typing_context: Any) -> Any:
 # What compiled code calls has other arguments than what says how to compile the call.
 pointer: Callable[[Any], Any] = cast(Callable[[Any], Any], intrinsic(_pointer))
 kept_apart: Callable[[], None] = cast(Callable[[], None], intrinsic(_kept_apart))
+lowest_bit: Callable[[int], int] = cast(Callable[[int], int], intrinsic(_lowest_bit))
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at run time
     # For debugging, kernels run as Python, which knows no pointers.
     pointer, kept_apart = (lambda array: array.reshape(-1)), (lambda: None)
+    # Kernels shift its result, which must have 64 bits.
+    lowest_bit = cast(
+        Callable[[int], int], lambda word: np.int64((int(word) & -int(word)).bit_length() - 1)
+    )
 
 
 @functools.cache

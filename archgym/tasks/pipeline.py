@@ -40,11 +40,11 @@ from archgym.evaluation.simulator import (
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 from archgym.files.remote import url_of
 from archgym.measurements.calibrated import CalibratedSimulator
+from archgym.simulators import DEFAULT
 from archgym.tasks.choices import TaskChoices, WeightedWorkload, choosing, is_file_label
 
 # chosen: far beyond any use, and no sum of such weights overflows.
 _MAX_WEIGHT = 1e9
-_DEFAULT_SIMULATOR = "dram"
 
 
 @final
@@ -198,7 +198,7 @@ def _resolve_whole(choices: TaskChoices) -> tuple[Simulator, str]:
     if isinstance(simulator, Simulator):
         return simulator, simulator.space.name
     with choosing("simulator"):
-        kind = simulator_class(simulator or _DEFAULT_SIMULATOR)
+        kind = simulator_class(simulator or DEFAULT)
     with choosing("space"):
         space, held = split_space(choices.space)
     with choosing("options"):

@@ -66,6 +66,8 @@ _SPACES = {
     ),
 }
 
+ON_PURPOSE = "The proving simulator breaks here on purpose."
+
 
 class ProvingSimulator(Simulator):
     """A smooth bowl with a hot corner that cannot be built and designs on which it breaks.
@@ -131,7 +133,7 @@ class ProvingSimulator(Simulator):
         if self.has_failures:
             for row in np.flatnonzero((total % 11 == 3) & ~is_default):
                 reason[row] = FAILED
-                failures[int(row)] = "The proving simulator breaks here on purpose."
+                failures[int(row)] = ON_PURPOSE
         values[reason != 0] = np.nan
         return BatchResult(values, reason, failures)
 

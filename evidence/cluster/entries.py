@@ -8,7 +8,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.graphs import Graphs, compute_ns, link
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
 
 _KINDS_P2P: Final = {"send": state.SEND, "recv": state.RECEIVE}
 

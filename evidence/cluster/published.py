@@ -7,16 +7,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.cluster.clusters import NPUS, Dimension
-from archgym.simulators.cluster.kernel.iteration import (
-    LAYER_FIELDS,
+from archgym.simulators.cluster.machine.clusters import NPUS, Dimension
+from archgym.simulators.cluster.machine.design import Built, split
+from archgym.simulators.cluster.machine.parallelism import (
     Parallelism,
     activation_bytes,
     memory_bytes,
 )
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Built, Result, run, split
-from archgym.simulators.cluster.workloads import Model, transformer
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.cluster.runs import Result, run
+from archgym.simulators.cluster.workloads import LAYER_FIELDS, Model, transformer
 from evidence.recorded import Record, read_rows, reading
 from evidence.validation import Row
 

@@ -9,14 +9,14 @@ import numpy as np
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.engine import Outcome, simulate
 from archgym.simulators.cluster.kernel.graphs import Graphs, Standing
-from archgym.simulators.cluster.kernel.iteration import (
+from archgym.simulators.cluster.kernel.iteration import training_graphs
+from archgym.simulators.cluster.machine.parallelism import (
     RECOMPUTE,
     Parallelism,
     may_stand,
     memory_bytes,
-    training_graphs,
 )
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
 from archgym.simulators.cluster.workloads import Model
 from evidence.cluster.entries import graphs_of_entries
 from evidence.recorded import Record

@@ -13,16 +13,17 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.simulators.noc import NocSimulator
-from archgym.simulators.noc.kernel.state import STALLS
 from archgym.simulators.noc.machine import Graph, Network
 from archgym.simulators.noc.runs import Packets, Result, Run
-from archgym.simulators.noc.sampling import Load, fnv, measured
+from archgym.simulators.noc.sampling import Load, measured
+from archgym.simulators.noc.state import STALLS, Ints
 from archgym.simulators.noc.workloads import formula
 from evidence.agreement import Agreement, Differences, validation_of
+from evidence.noc.published import compare_published
 from evidence.recorded import json_lines, read_text, reading
 from evidence.validation import Group, Progress, Validation, chosen, metrics_of
 
-BOOKSIM, ROWS, PACKETS, POWER = "booksim", "rows", "packets", "power"
+BOOKSIM, ROWS, PACKETS, POWER, PUBLISHED = "booksim", "rows", "packets", "power", "published"
 GROUPS: Final = (
     Group(BOOKSIM, "300 designs of the default space, exported and run by BookSim itself"),
     Group(
@@ -40,6 +41,11 @@ GROUPS: Final = (
         POWER,
         "power and area of BookSim's own model, by part, as printed with six digits",
         "metrics are sums of the parts at the clock of the option, not at 9.71 GHz",
+    ),
+    Group(
+        PUBLISHED,
+        "HexaMesh against a grid of dies (Iff et al., DAC 2023)",
+        "the claim is a mean over numbers of dies, of which the space has one",
     ),
 )
 DIGITS: Final = 5e-6
@@ -81,6 +87,9 @@ def validate(
         file = resources.files("evidence.noc").joinpath("data/booksim.jsonl.gz")
         with resources.as_file(file) as path:
             lines += _compare_designs(path, stride)
+    if PUBLISHED in wanted and stride == 1:
+        announce(PUBLISHED)
+        lines += compare_published(PUBLISHED)
     if reference is None:
         return validation_of(lines, GROUPS)
     folder = reference / "noc" if (reference / "noc").is_dir() else reference
@@ -175,6 +184,23 @@ def run_of(row: Mapping[str, Any], folder: Path) -> tuple[Run, Result]:
     return run, run.finish()
 
 
+def fnv(values: Ints) -> str:
+    """Return the FNV-1a hash of numbers, a number at a time, as hexadecimal digits."""
+    found = 14695981039346656037
+    for value in values.tolist():
+        found = (found ^ (value & (2**64 - 1))) * 1099511628211 & (2**64 - 1)
+    return f"{found:016x}"
+
+
+def retired(packets: np.ndarray) -> str:
+    """Return the hash of packets in the order in which they arrived."""
+    order = np.lexsort((packets["target"], packets["tail_at"]))
+    order = order[packets["tail_at"][order] >= 0]
+    p = packets[order]
+    names = ("source", "target", "created", "injected", "tail_at", "hops")
+    return fnv(np.stack([order, *(p[name] for name in names)], axis=1).ravel())
+
+
 def columns(run: Run, result: Result) -> dict[str, int | str]:
     """Return the columns of a run with a list, by the names of recorded rows."""
     p, totals = result.packets, result.totals
@@ -214,7 +240,8 @@ def compare_row(found: Differences, number: int, row: Mapping[str, Any], folder:
     """Compare all columns of a recorded row."""
     wanted = {name: value for name, value in row["result"].items() if name != "tool_seconds"}
     if row["kind"] == "native":
-        came, _ = measured(network_of(row), load_of(row))
+        stats, run = measured(network_of(row), load_of(row))
+        came = {**stats, "retire_hash": retired(run.result(stats["status"]).packets)}
         texts = [name for name, value in wanted.items() if isinstance(value, str)]
         found.equal(number, "status and hash", [came[n] for n in texts], [wanted[n] for n in texts])
         numbers = [name for name in wanted if name not in texts]

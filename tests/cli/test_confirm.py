@@ -1,5 +1,6 @@
 """`archgym confirm` with stand-ins for SCALE-Sim, and with itself where it is installed."""
 
+import lzma
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from archgym.traces.instructions.generators import generate
 from tests.cli.conftest import Archgym
 
 NETWORK = """\
@@ -90,6 +92,17 @@ def test_files_of_scale_sim_have_a_line_for_each_layer(archgym: Archgym, study: 
         "layer4,60,36,1,36,1,10,1,",
         "layer5,1,6,1,1,24,33,1,",
     ]
+
+
+def test_trace_of_a_shipped_program_is_a_trace_of_champsim(archgym: Archgym) -> None:
+    words = "trace export sort --instructions 500 --out a.champsimtrace.xz"
+
+    assert archgym(*words.split()).code == 0
+    assert (
+        lzma.decompress(Path("a.champsimtrace.xz").read_bytes()) == generate("sort", 500).tobytes()
+    )
+    assert archgym(*words.split()).code == 1
+    assert "Unknown program 'sorts'" in archgym(*words.replace("sort", "sorts").split()).err
 
 
 @pytest.mark.slow

@@ -13,25 +13,9 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
+from tests.conformance.small import declared
 
-# Space, workload and options with which an evaluation is short.
-_CASES: dict[str, list[tuple[str, str, dict[str, str]]]] = {
-    "accelerator": [("mapping-table", "", {})],
-    "accelerator+cluster": [("default", "resnet-18", {"cluster.space": "table"})],
-    "accelerator+dram": [("default", "resnet-18", {"accelerator.layers": "1"})],
-    "cluster": [
-        ("table", "network:resnet-18", {}),
-        ("network", "gpt2-xl-1.5b", {"efficiency": "0.8"}),
-        ("cosmic-2025", "gpt2-xl-1.5b", {}),
-    ],
-    "cpu": [
-        ("default", "sort", {"instructions": "2000"}),
-        ("dvfs", "sort", {"instructions": "2000"}),
-    ],
-    "cpu+dram": [("default", "sort", {"cpu.instructions": "2000"})],
-    "noc": [("mesh", "uniform", {}), ("mesh", "transpose", {})],
-    "soc": [("table", "", {})],
-}
+_CASES = declared("BOUNDS")
 _N = 24
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.errors import ArchGymError, SimulatorError
+from archgym.errors import ArchGymError
 from archgym.evaluation.capabilities import fitted
 from archgym.evaluation.conservation import Laws, hold_to
 from archgym.evaluation.options import declared_options, make_simulator
@@ -117,7 +117,7 @@ def _count(tally: Tally, simulator: Simulator, designs: np.ndarray, workload: Wo
     where = f"{simulator.space.name} {simulator.fidelity} {dict(simulator.options)} {workload.name}"
     try:
         result = simulator.evaluate_batch(designs, workload)
-    except SimulatorError as error:
+    except ArchGymError as error:
         tally.violations.append(f"{where}: {error}")
         return
     tally.violations += [f"{where}: {text}" for text in result.failures.values()]

@@ -5,7 +5,6 @@ Each space is held so far that a table of all its designs is small. The table pr
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,82 +13,11 @@ from archgym.evaluation.simulator import simulator_names
 from archgym.studies.study import Study
 from archgym.tables import build_table
 from archgym.tasks.task import Task
+from tests.conformance.small import declared
 from tests.conformance.test_round_trips import own_file
 
 AGENTS = ("auto", "genetic", "hill_climbing")
-# Parameters that stay free, with their values; all others are held at their defaults.
-FREE: dict[str, dict[str, Any]] = {
-    "accelerator": {
-        "space": "systolic",
-        "values": {"array_height": [8, 16, 32], "array_width": [8, 16, 32]},
-    },
-    "accelerator+cluster": {
-        "workload": "resnet-18",
-        "cluster.space": "table",
-        "values": {
-            "accelerator.dataflow": ["weight-stationary", "output-stationary"],
-            "cluster.microbatch": [1, 2, 4],
-        },
-    },
-    "accelerator+dram": {
-        "workload": "resnet-18",
-        "accelerator.layers": "1",
-        "values": {
-            "accelerator.array_height": [32, 64],
-            "accelerator.input_kib": [16, 64],
-            "dram.channels": [1, 2],
-        },
-    },
-    "cluster": {
-        "workload": "bert-large",
-        "space": "table",
-        "fidelity": "short",
-        "values": {"microbatch": "1..4", "zero": [0, 1, 3]},
-    },
-    "cpu": {
-        "workload": "sort",
-        "space": "core",
-        "instructions": "2000",
-        "values": {"rob": "96..352", "dispatch_width": "2..6"},
-    },
-    "cpu+dram": {
-        "workload": "sort",
-        "cpu.instructions": "2000",
-        "values": {"cpu.rob": "96..352", "dram.channels": [1, 2]},
-    },
-    "dram": {
-        "workload": "stream",
-        "requests": "200",
-        "values": {"page_policy": ["Open", "Closed"], "request_buffer_size": [1, 2, 4, 8, 16]},
-    },
-    "moe": {
-        "workload": "turns",
-        "space": "edge-offload-table",
-        "requests": "2",
-        "output_tokens": "4",
-        "values": {"cache_percent": "5..40", "expert_bits": [4, 8]},
-    },
-    "kv": {"values": {}},
-    "kv+dram": {
-        "workload": "coding",
-        "kv.sessions": "4",
-        "kv.hardware": "rtx-4090",
-        "objective": "latency",
-        "values": {"dram.channels": [4, 8], "kv.block_tokens": [16, 32, 64]},
-    },
-    "soc": {
-        "space": "table",
-        "minimise": "power_w",
-        "values": {},
-    },
-    "noc": {"workload": "transpose", "space": "mesh", "values": {}},
-    "translation": {
-        "workload": "sort",
-        "space": "tabulated",
-        "records": "1000",
-        "values": {"l1_tlb_entries": [32, 64, 128], "l2_tlb_ways": [4, 12, 16]},
-    },
-}
+FREE = declared("FREE")
 # chosen: more designs of one space take long.
 _MOST = 16
 

@@ -218,6 +218,12 @@ def test_broken_agent_is_found(kind: type[Agent], message: str) -> None:
     assert f"check_agent({kind.__qualname__}" in str(caught.value)
 
 
+def test_check_of_a_sound_agent_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    check_agent(RandomAgent)
+
+    assert caplog.messages == []
+
+
 def test_agent_that_hangs_is_ended() -> None:
     # Before: its thread went on for ever, on half of what the process could do.
     before = set(threading.enumerate())

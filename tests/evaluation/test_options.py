@@ -1,12 +1,15 @@
 """Tests of the options that constructors declare."""
 
+import inspect
 import math
 import pickle
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated
 
 import pytest
 
 from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.capabilities import option_names
 from archgym.evaluation.options import Option, declared, declared_options, make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
@@ -34,6 +37,90 @@ class Timer:
     ) -> None:
         self.given = (space, ticks, scale, kind, wraps)
         self.limit = limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    hour: Annotated[int, Option("Hour of the alarm.", high=23, unit="h")] = 7
+    tone: Annotated[str, Option("Tone.", choices=("bell", "buzzer"))] = "bell"
+
+
+class Clock:
+    spec = SimulatorSpec(name="clock", space_names=("default",), fidelity_names=("exact",))
+
+    @declared
+    def __init__(
+        self,
+        space: str = "default",
+        *,
+        hands: Annotated[int, Option("Hands.", low=1, high=3)] = 2,
+        alarm: Alarm,
+        wakes: Annotated[bool, Option("Wake.")] = False,
+    ) -> None:
+        self.given = (space, hands, alarm, wakes)
+
+
+def test_fields_of_a_group_are_options_by_name() -> None:
+    clock = Clock(wakes="true", tone="buzzer", hour="9")
+
+    assert clock.given == ("default", 2, Alarm(hour=9, tone="buzzer"), True)
+    assert list(clock.spec.options.items()) == [
+        ("hour", "9"), ("tone", "buzzer"), ("wakes", "true")
+    ]  # fmt: skip
+    assert [option.name for option in declared_options(Clock)] == ["hands", "hour", "tone", "wakes"]
+    assert Clock(hour=7).spec.options == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"hour": 24}, "`hour` must be a whole number from 0 to 23"), ({"tone": "bel"}, "Did you")],
+)
+def test_field_of_a_group_outside_its_limits_is_refused(options: dict, message: str) -> None:
+    with pytest.raises(ArchGymError, match=message):
+        Clock(**options)
+
+
+def test_group_is_given_by_its_fields_alone() -> None:
+    with pytest.raises(TypeError, match="alarm"):
+        Clock(alarm=Alarm())
+
+
+def test_field_of_a_group_without_an_option_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Case:
+        width: Annotated[int, Option("Width.")] = 1
+        colour: str = "red"
+
+    def construct(self: object, *, case: Case) -> None: ...
+
+    with pytest.raises(InvalidArgumentError, match="`colour` lacks one"):
+        declared(construct)
+
+
+def groups_of(kind: type) -> list[type]:
+    constructor = getattr(kind.__init__, "__wrapped__", kind.__init__)
+    arguments = inspect.signature(constructor, eval_str=True).parameters.values()
+    return [a.annotation for a in arguments if is_dataclass(a.annotation)]
+
+
+@pytest.mark.parametrize("name", simulator_names())
+def test_every_option_of_a_group_is_listed_parsed_pickled_and_in_the_id(name: str) -> None:
+    kind = simulator_class(name)
+    listed = {option.name: option for option in declared_options(kind)}
+    for group in groups_of(kind):
+        for each in fields(group):
+            option = listed[each.name]
+            assert each.name in option_names(kind)
+            assert option.parsed(option.text(option.default)) == option.default == each.default
+            assert inspect.signature(kind).parameters[each.name].default == each.default
+            for sample in option.samples:
+                try:
+                    simulator = make_simulator(kind, None, None, {each.name: str(sample)})
+                except InvalidArgumentError:
+                    continue  # It needs another option, or another space.
+                again = pickle.loads(pickle.dumps(simulator))
+                for made in (simulator, again):
+                    assert made.spec.options[each.name] == option.text(option.parsed(sample))
 
 
 def test_texts_and_values_make_equal_simulators() -> None:

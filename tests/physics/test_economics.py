@@ -11,12 +11,12 @@ from archgym.physics.economics import (
     NODES,
     PACKAGE_DOLLARS,
     PACKAGE_KG,
+    Ownership,
     chip_metrics,
     chip_yield,
     die_dollars,
     embodied_kg,
     operational_kg,
-    ownership_metrics,
 )
 from archgym.simulators.cpu import CpuSimulator
 from archgym.spaces.expression import Expression, P
@@ -105,7 +105,8 @@ def test_metrics_of_a_simulator_are_those_of_its_area_and_power() -> None:
 
 
 def test_ownership_adds_electricity_to_the_price() -> None:
-    price, carbon = (spec.formula for spec in ownership_metrics(3.0, 1.2, 0.08, "usa"))
+    ownership = Ownership(years=3.0, pue=1.2, electricity=0.08, grid="usa")
+    price, carbon = (spec.formula for spec in ownership.metrics())
     assert price is not None
     assert carbon is not None
 

@@ -25,7 +25,7 @@ def confirm(
         str,
         typer.Option(
             "--with",
-            help="Format of the tool that runs the designs, such as booksim or champsim.",
+            help="Tool that runs the designs: a format of `archgym export`.",
             metavar="TOOL",
         ),
     ] = "",

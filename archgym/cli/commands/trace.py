@@ -79,6 +79,35 @@ def info(
         say(f"Picture: {picture}")
 
 
+@trace_app.command()
+def export(
+    program: Annotated[
+        str,
+        typer.Argument(help="Program that ships: a workload of `cpu`.", metavar="PROGRAM"),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="New file that ends in .champsimtrace.xz."),
+    ],
+    instructions: Annotated[
+        int, typer.Option("--instructions", help="Number of instructions.", min=1, max=10**8)
+    ] = 100_000,
+) -> None:
+    """Write the instructions of a shipped program as ChampSim reads them."""
+    from archgym.errors import check_known
+    from archgym.traces.instructions.generators import GENERATORS, generate
+    from archgym.traces.instructions.records import looks_like_trace, write_records
+
+    check_known("program", [program], GENERATORS)
+    if not looks_like_trace(out.name):
+        raise InvalidArgumentError(
+            f"`--out` must end as a ChampSim trace does, in .champsimtrace.xz; got {out.name!r}."
+        )
+    require_free(out)
+    write_records(out, generate(program, instructions))
+    say(f"Written: {out}, {instructions:,} instructions")
+
+
 # Options after PROGRAM belong to the program.
 @trace_app.command(context_settings={"allow_interspersed_args": False})
 def record(

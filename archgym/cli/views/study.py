@@ -336,9 +336,12 @@ def write_comparison(comparison: Comparison) -> None:
     first = studies[0]
     say()
     budget = counted(comparison.budget, "evaluation")
-    heading(f"{first.log.task_id}: {len(studies)} studies after {budget}")
+    n_tasks = len({study.log.header.task["digest"] for study in studies})
+    subject = first.log.task_id if n_tasks == 1 else f"{n_tasks} tasks"
+    heading(f"{subject}: {len(studies)} studies after {budget}")
     shown = [spec.label for spec in comparison.specs]
-    has_front = any(s.hypervolume is not None for s in studies)
+    # Volumes are relative to the default design of each task.
+    has_front = n_tasks == 1 and any(s.hypervolume is not None for s in studies)
     volume = ("hypervolume",) if has_front else ()
     columns = ("study", "agent", *shown, "reward", *volume, "found at")
     rows = [
@@ -353,6 +356,10 @@ def write_comparison(comparison: Comparison) -> None:
         for study in studies
     ]
     table(columns, rows, right=columns[2:])
+    for study in studies if n_tasks > 1 else ():
+        say(f"{study.log.folder}: {study.log.task_id}")
+    if n_tasks > 1:
+        prose("Rewards are relative to the default design of the study that was named first.")
     for study in studies:
         if any(study.log.counts()[name] for name in ("repeats", "infeasible", "failed")):
             say(f"{study.log.folder}: {counts_text(study.log)}")
@@ -398,16 +405,21 @@ def write_top(designs: Sequence[TopDesign]) -> None:
 
 def _margins(comparison: Comparison) -> str:
     first, *others = comparison.studies
-    parts = [_margin(comparison, first, other) for other in others]
-    return f"Best study: {first.log.author}; it {', '.join(parts)}."
+    is_clear = len({study.log.author for study in comparison.studies}) > 1
+    names = [s.log.author if is_clear else str(s.log.folder) for s in comparison.studies]
+    parts = [
+        _margin(comparison, first, other, name)
+        for other, name in zip(others, names[1:], strict=True)
+    ]
+    return f"Best study: {names[0]}; it {', '.join(parts)}."
 
 
-def _margin(comparison: Comparison, first: RankedStudy, other: RankedStudy) -> str:
+def _margin(comparison: Comparison, first: RankedStudy, other: RankedStudy, name: str) -> str:
     if other.best is None:
-        return f"beat {other.log.author}, which found no feasible design"
+        return f"beat {name}, which found no feasible design"
     if other.reward == first.reward:
-        return f"tied with {other.log.author}"
+        return f"tied with {name}"
     if len(comparison.specs) == 1 and other.values[0]:
         change = abs(first.values[0] / other.values[0] - 1) * 100
-        return f"beat {other.log.author} by {change:.3g} % in {comparison.specs[0].name}"
-    return f"beat {other.log.author} by {first.reward - other.reward:.4f} in reward"
+        return f"beat {name} by {change:.3g} % in {comparison.specs[0].name}"
+    return f"beat {name} by {first.reward - other.reward:.4f} in reward"

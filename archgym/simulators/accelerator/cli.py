@@ -8,21 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.checks import parse_whole
-from archgym.cli.console.terminal import number, say, table, warn, write_json
-from archgym.cli.options.design import is_study
-from archgym.cli.options.groups import command_group
-from archgym.cli.options.task import JsonOption, TaskOptions
-from archgym.errors import InvalidArgumentError
+from archgym.cli.kit import (
+    InvalidArgumentError,
+    JsonOption,
+    TaskOptions,
+    command_group,
+    is_study,
+    number,
+    parse_whole,
+    say,
+    table,
+    warn,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from archgym.evaluation.simulator import Workload
     from archgym.simulators.accelerator.machine.architecture import Architecture
     from archgym.simulators.accelerator.machine.mapping import Mapping
     from archgym.simulators.accelerator.problem import Problem
     from archgym.simulators.accelerator.simulator import AcceleratorSimulator
+    from archgym.simulators.kit import Workload
 
 commands = typer.Typer()
 _INFEASIBLE_CODE = 3
@@ -79,8 +86,7 @@ def map_layer(
 
     Writes the loop nest, its costs by level, and the lower bound of all mappings.
     """
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.files.storage import require_free, write_atomic
+    from archgym.cli.kit import announce_compilation, require_free, write_atomic
     from archgym.simulators.accelerator.formats.files import load_architecture, read_mapping
     from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
     from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
@@ -165,7 +171,7 @@ def map_layer(
 
 def _best(folder: Path) -> "tuple[AcceleratorSimulator, np.ndarray, Workload]":
     """Return the simulator, best design and first workload of a study of the simulator."""
-    from archgym.cli.options.design import best_of
+    from archgym.cli.kit import best_of
     from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 
     task, indices = best_of(folder, "", TaskOptions())
@@ -289,8 +295,7 @@ def import_model(
 
     Use it as a workload: archgym search accelerator --workload FILE.csv. Requires archgym[onnx].
     """
-    from archgym.cli.options.values import assignments
-    from archgym.files.storage import require_free, write_atomic
+    from archgym.cli.kit import assignments, require_free, write_atomic
     from archgym.simulators.accelerator.formats.onnx_model import read_onnx
     from archgym.simulators.accelerator.workloads import read_network
 

@@ -7,10 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.accelerator.machine.energy import CLOCK_MHZ
+from archgym.simulators.kit import Limit, MetricSpec, Objective, Term
 
 METRICS: Final = (
     MetricSpec("energy_uj", "uJ", "minimise", 1e-3, "Energy of one inference, DRAM included."),

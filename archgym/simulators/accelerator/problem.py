@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 
 TENSORS: Final = ("Weights", "Inputs", "Outputs")
 """The tensors of every problem, in the order of all arrays; only Outputs are written."""

@@ -8,18 +8,9 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
-    DEFAULT_GRID,
     NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    economic_metrics,
+    ChipUse,
 )
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
 from archgym.simulators.accelerator.formats.export import (
@@ -85,7 +76,21 @@ from archgym.simulators.accelerator.space import (
     mappings_of_layer,
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    FEASIBLE,
+    BatchResult,
+    Columns,
+    InvalidArgumentError,
+    InvalidDesignError,
+    Laws,
+    Option,
+    RowSimulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.kit.exports import stated
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
@@ -199,9 +204,8 @@ class AcceleratorSimulator(RowSimulator):
                 choices=tuple(NODES),
             ),
         ] = "",
-        dies: DiesOption = 1,
-        grid: GridOption = DEFAULT_GRID,
-        hours: HoursOption = THREE_YEARS_H,
+        *,
+        use: ChipUse,
     ) -> None:
         """Initialise the simulator for one space and fidelity.
 
@@ -242,7 +246,7 @@ class AcceleratorSimulator(RowSimulator):
         has_area = self._mappings is not None or min(self._limits) < math.inf
         self.spec = self.spec.completed(
             space=designs,
-            metrics=(*at_node(node), *economic_metrics(node, dies, grid, hours)),
+            metrics=(*at_node(node), *use.metrics(node)),
             objectives=objectives(has_precision="precision_bits" in designs.names),
             # The area is that of the architecture, or an option's.
             default_objective="edp" if has_area else self.spec.default_objective,

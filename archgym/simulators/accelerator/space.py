@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.formats.files import load_architecture
 from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.machine.energy import (
@@ -32,10 +31,17 @@ from archgym.simulators.accelerator.mapping.space import (
     mapping_table_space,
 )
 from archgym.simulators.accelerator.workloads import layer_named
-from archgym.spaces.design import Constraint
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
-from archgym.spaces.space import DesignSpace
+from archgym.simulators.kit import (
+    Categorical,
+    Constraint,
+    DesignSpace,
+    Integer,
+    InvalidArgumentError,
+    Ordinal,
+    P,
+    Parameter,
+    PowerOfTwo,
+)
 
 PUBLISHED: Final = "timeloop-2023"
 HARDWARE_SPACES: Final = ("default", PUBLISHED)

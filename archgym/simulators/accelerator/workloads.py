@@ -10,11 +10,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, final
 
-from archgym.checks import whole
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
-from archgym.files.yaml_document import read_text
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
-from archgym.spaces.display import cell
+from archgym.simulators.kit import (
+    ArchGymError,
+    FileFormatError,
+    InvalidArgumentError,
+    cell,
+    read_text,
+    unknown_name,
+    whole,
+)
 
 NETWORKS: Final = (
     "resnet-18",

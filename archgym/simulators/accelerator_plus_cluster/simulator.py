@@ -5,17 +5,21 @@ from typing import ClassVar, Final, cast, final
 
 import numpy as np
 
-from archgym.composition import Composition, Part
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import Workload
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.accelerator.workloads import Network
-from archgym.simulators.cluster.clusters import Npu
-from archgym.simulators.cluster.machine import Spread, spread_of
+from archgym.simulators.cluster.machine.clusters import Npu
+from archgym.simulators.cluster.machine.design import Spread, spread_of
 from archgym.simulators.cluster.simulator import SPREADING, ClusterSimulator
 from archgym.simulators.cluster.workloads import network_model
+from archgym.simulators.kit import (
+    Composition,
+    Limit,
+    MetricSpec,
+    Objective,
+    Part,
+    SimulatorSpec,
+    Term,
+    Workload,
+)
 
 ARRAYS: Final = 108
 """chosen: an A100 has 108 multiprocessors, of 1,024 multipliers each for 16-bit products."""

@@ -5,13 +5,6 @@ from typing import ClassVar, Final, cast, final
 
 import numpy as np
 
-from archgym.composition import Composition, Part
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import Simulator, Workload
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.accelerator.kernel.tiles import Array
 from archgym.simulators.accelerator.workloads import Network
 from archgym.simulators.accelerator_plus_dram.memory import (
@@ -23,7 +16,20 @@ from archgym.simulators.accelerator_plus_dram.memory import (
 from archgym.simulators.dram.families import RamulatorSimulator, requests_of, require_ticks
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, peak_bytes_per_ps
-from archgym.spaces.expression import P
+from archgym.simulators.kit import (
+    Columns,
+    Composition,
+    Laws,
+    Limit,
+    MetricSpec,
+    Objective,
+    P,
+    Part,
+    Simulator,
+    SimulatorSpec,
+    Term,
+    Workload,
+)
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64

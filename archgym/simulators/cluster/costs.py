@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from archgym.simulators.cluster.machine import Built
+from archgym.simulators.cluster.machine.design import Built
 
 _ENDLESS: Final = 1e8
 _COSTS: Final = {

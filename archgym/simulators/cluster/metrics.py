@@ -7,13 +7,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
 from archgym.physics.economics import SERVER_SHARE
-from archgym.simulators.cluster.machine import Built, Result
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.runs import Result
 from archgym.simulators.cluster.workloads import Model
-from archgym.spaces.expression import P
+from archgym.simulators.kit import Limit, MetricSpec, Objective, P, Term
 
 _BANDWIDTH: Final = "Links x bandwidth of an NPU, all dimensions."
 _NS_PER_MS: Final = 1e6

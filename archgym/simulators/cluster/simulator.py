@@ -8,36 +8,16 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import (
-    InvalidArgumentError,
-    InvalidDesignError,
-    InvalidSpaceError,
-    SimulatorError,
-    UnknownNameError,
-)
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
-    DEFAULT_DOLLARS_PER_KWH,
-    DEFAULT_GRID,
-    DEFAULT_PUE,
-    ElectricityOption,
-    GridOption,
-    PueOption,
-    YearsOption,
-    ownership_metrics,
+    Ownership,
 )
-from archgym.simulators.cluster.clusters import CLUSTERS, Cluster
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.machine import (
+from archgym.simulators.cluster.machine.clusters import CLUSTERS, Cluster
+from archgym.simulators.cluster.machine.design import (
     MODEL_REASONS,
     Built,
     Infeasible,
-    Result,
     build,
-    run,
-    run_short,
     spread_of,
 )
 from archgym.simulators.cluster.metrics import (
@@ -49,6 +29,7 @@ from archgym.simulators.cluster.metrics import (
     measure,
     network_kw,
 )
+from archgym.simulators.cluster.runs import Result, run, run_short
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,
@@ -59,10 +40,23 @@ from archgym.simulators.cluster.space import (
     machine_of,
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
-from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.spaces.expression import P
-from archgym.spaces.space import DesignSpace
-from archgym.spaces.texts import value_from_text
+from archgym.simulators.kit import (
+    Columns,
+    DesignSpace,
+    InvalidArgumentError,
+    InvalidDesignError,
+    InvalidSpaceError,
+    Laws,
+    Option,
+    P,
+    RowSimulator,
+    SimulatorError,
+    SimulatorSpec,
+    UnknownNameError,
+    Workload,
+    declared,
+    value_from_text,
+)
 
 # chosen: Megatron-LM reaches 44 to 52 % of an A100's peak (Narayanan et al. 2021, table 1).
 _EFFICIENCY: Final = 0.5
@@ -168,10 +162,8 @@ class ClusterSimulator(RowSimulator):
                 high=MAX_NPUS,
             ),
         ] = 0,
-        years: YearsOption = 0.0,
-        pue: PueOption = DEFAULT_PUE,
-        electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
-        grid: GridOption = DEFAULT_GRID,
+        *,
+        ownership: Ownership,
         peak_tflops: Annotated[
             float,
             Option("Peak of each NPU, in place of its own.", low=1e-3, high=1e6, unit="TFLOP/s"),
@@ -211,7 +203,7 @@ class ClusterSimulator(RowSimulator):
             )
         further = (NETWORK_POWER, SERVER_POWER)
         kilowatts = P("power_kw") + P(NETWORK_POWER.name) + P(SERVER_POWER.name)
-        owned = ownership_metrics(years, pue, electricity, grid, kilowatts=kilowatts)
+        owned = ownership.metrics(kilowatts=kilowatts)
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
@@ -397,9 +389,13 @@ class ClusterSimulator(RowSimulator):
         """
         from archgym.simulators.cluster.formats.astra_sim import astra_sim_files
 
-        for name in ("straggler", "quirks", "fidelity"):
-            if name in self.options or (name == "fidelity" and self.fidelity != "standard"):
+        for name in ("straggler", "quirks"):
+            if name in self.options:
                 raise InvalidDesignError(f"ASTRA-sim has no `{name}`. Leave the option out.")
+        if self.fidelity == "short":
+            raise InvalidDesignError(
+                "ASTRA-sim runs whole iterations; `fidelity` short runs parts. Use another one."
+            )
         return astra_sim_files(self.built(self.space.design_at(indices), workload))
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:

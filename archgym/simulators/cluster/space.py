@@ -16,23 +16,32 @@ from itertools import combinations, product
 from math import gcd, prod
 from typing import Any, Final
 
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulators.cluster.clusters import NPUS, Cluster, Dimension, cluster, dollars_per_gb
-from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS, memory_bytes
-from archgym.simulators.cluster.kernel.system import INTRA, TOPOLOGIES
-from archgym.simulators.cluster.machine import Built, Infeasible
-from archgym.simulators.cluster.workloads import Model
-from archgym.spaces.design import Condition, Constraint
-from archgym.spaces.expression import Expression, P
-from archgym.spaces.parameter import (
+from archgym.simulators.cluster.machine.clusters import (
+    NPUS,
+    Cluster,
+    Dimension,
+    cluster,
+    dollars_per_gb,
+)
+from archgym.simulators.cluster.machine.design import Built, Infeasible
+from archgym.simulators.cluster.machine.parallelism import memory_bytes
+from archgym.simulators.cluster.machine.system import INTRA, TOPOLOGIES
+from archgym.simulators.cluster.workloads import LAYER_FIELDS, Model
+from archgym.simulators.kit import (
     Categorical,
+    Condition,
+    Constraint,
+    DesignSpace,
+    Expression,
     Factorisation,
     Integer,
+    InvalidArgumentError,
     Ordinal,
+    P,
     Parameter,
     PowerOfTwo,
+    unknown_name,
 )
-from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = (
     "default", "parallel", "network", "cosmic-2025", "archgym-astrasim", "table",

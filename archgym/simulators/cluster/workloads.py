@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import unknown_name
-from archgym.files.yaml_document import Node, read_document
-from archgym.simulators.cluster.clusters import name_of
-from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS
+from archgym.simulators.kit import Node, read_document, unknown_name
 
 if TYPE_CHECKING:
     from archgym.simulators.accelerator.workloads import Network
 
 Ints = npt.NDArray[np.int64]
 
+# Columns of a table of layers, in the kernel's order.
+LAYER_FIELDS: Final = (
+    "flops", "params", "expert_params", "io", "act_in", "act_out", "tensor_parallel",
+    "tp_bytes", "a2a_bytes", "act_seq", "act_tp", "table_params", "core_flops", "core_act",
+    "cp_bytes", "is_block",
+)  # fmt: skip
 _SHIPPED: Final = resources.files("archgym.simulators.cluster") / "data" / "workloads.json"
+_MAX_NAME: Final = 100  # chosen: a line of a report holds it
 _NETWORK: Final = "network:"
 _FLAGS: Final = ("tensor_parallel", "is_block")
 _SHAPE: Final = ("hidden", "blocks", "heads", "sequence")
@@ -412,3 +416,14 @@ def network_model(network: "Network") -> Model:
         rows += [row] * layer.count
     table = np.array([[row.get(key, 0) for key in LAYER_FIELDS] for row in rows], dtype=np.int64)
     return Model(network.name, table, 1024, source=network.source)
+
+
+def name_of(node: Node) -> str:
+    """Return a name that can be part of a line and of a task's name."""
+    name = node.text("name")
+    if not name.isprintable() or not 0 < len(name) <= _MAX_NAME or set(name) & set("/+*[]"):
+        raise node.refusal(
+            f"`name` must be 1 to {_MAX_NAME} printable characters without / + * [ ]; "
+            f"got {name[:40]!r}"
+        )
+    return name

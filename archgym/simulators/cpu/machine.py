@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.errors import InvalidArgumentError
 from archgym.physics.arrays import cache_array, tlb_array
+from archgym.simulators.kit import InvalidArgumentError
 
 PREDICTORS: Final = ("bimodal", "gshare", "perceptron", "hashed-perceptron")
 PREFETCHERS: Final = ("none", "next-line", "ip-stride")

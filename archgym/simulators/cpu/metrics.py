@@ -19,9 +19,6 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.limits import parse_limits
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
 from archgym.physics.arrays import Array, cache_array, tlb_array
 from archgym.physics.thermal import hottest_c
 from archgym.simulators.cpu.kernel.layout import Ints
@@ -38,6 +35,7 @@ from archgym.simulators.cpu.power import (
     structures,
 )
 from archgym.simulators.cpu.workloads.programs import InstructionTrace
+from archgym.simulators.kit import MetricSpec, Objective, Term, parse_limits
 
 AREA_LIMIT_MM2: Final = 12.0
 """chosen: about a fifth above the default design, below a twice as wide core."""

@@ -7,22 +7,11 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
-    DEFAULT_GRID,
     NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    chip_metrics,
-    economic_metrics,
+    ChipUse,
 )
-from archgym.physics.thermal import CONVECTION_K_PER_W, window_metrics
-from archgym.runtime.reductions import report_reduction
+from archgym.physics.thermal import CONVECTION_K_PER_W, ThermalWindow
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import COUNTERS, STRIDES, Ideal, run
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
@@ -55,7 +44,20 @@ from archgym.simulators.cpu.workloads.programs import (
     load,
     names,
 )
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Columns,
+    InvalidArgumentError,
+    InvalidDesignError,
+    Laws,
+    Option,
+    RowSimulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    report_reduction,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.kit.exports import stated
 from archgym.traces.instructions.generators import generate
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
@@ -91,6 +93,31 @@ def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
     if named and fidelity != "standard":
         raise InvalidArgumentError("`cores` must be 1 under fidelity 'dram', which has one core.")
     return named
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CooledWindow(ThermalWindow):
+    """Options of windows of time, for a core under a heat sink."""
+
+    window_us: Annotated[
+        float,
+        Option(
+            "Windows of time whose largest power and temperature are metrics; 0 for none. A whole "
+            "run takes some 0.04 ms.",
+            high=1000,
+            unit="us",
+        ),
+    ] = 0.0
+    sink_k_per_w: Annotated[
+        float,
+        Option(
+            "Resistance from heat sink to air; needs `window_us`. 0.1 is a server's fan.",
+            low=0.01,
+            high=100,
+            unit="K/W",
+        ),
+    ] = CONVECTION_K_PER_W
 
 
 @final
@@ -158,7 +185,7 @@ class CpuSimulator(RowSimulator):
         table_space=TABLE_SPACE,
         metrics=(
             *STRUCTURAL_METRICS,
-            *chip_metrics(DEFAULT_NODE, DEFAULT_GRID, THREE_YEARS_H),
+            *ChipUse().metrics(DEFAULT_NODE),
         ),
         model_reasons=(
             "it never ends: its queues or registers hold less than one instruction needs",
@@ -209,27 +236,9 @@ class CpuSimulator(RowSimulator):
                 choices=(*NODES, NO_NODE),
             ),
         ] = DEFAULT_NODE,
-        window_us: Annotated[
-            float,
-            Option(
-                "Windows of time whose largest power and temperature are metrics; 0 for none. A "
-                "whole run takes some 0.04 ms.",
-                high=1000,
-                unit="us",
-            ),
-        ] = 0.0,
-        sink_k_per_w: Annotated[
-            float,
-            Option(
-                "Resistance from heat sink to air; needs `window_us`. 0.1 is a server's fan.",
-                low=0.01,
-                high=100,
-                unit="K/W",
-            ),
-        ] = CONVECTION_K_PER_W,
-        dies: DiesOption = 1,
-        grid: GridOption = DEFAULT_GRID,
-        hours: HoursOption = THREE_YEARS_H,
+        *,
+        window: CooledWindow,
+        use: ChipUse,
     ) -> None:
         """Make the simulator of one space and number of instructions.
 
@@ -256,14 +265,13 @@ class CpuSimulator(RowSimulator):
             raise InvalidArgumentError("`node` must not be none in space dvfs.")
         self._operation = None if node == NO_NODE else Operation(node)
         if node == NO_NODE:
-            economic_metrics("", dies, grid, hours)
+            use.metrics("")
             found, aims = METRICS, OBJECTIVES
         else:
-            found = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))
+            found = (*STRUCTURAL_METRICS, *use.metrics(node))
             aims = self.spec.objectives
-        self._window_us, self._sink = window_us, sink_k_per_w
-        observed = window_metrics(window_us, sink_k_per_w, CONVECTION_K_PER_W)
-        if window_us:
+        self._window, observed = window, window.metrics
+        if observed:
             if cores > 1 or fidelity != "standard" or node == NO_NODE:
                 raise InvalidArgumentError(
                     "`window_us` needs one core, fidelity 'standard' and a `node`; leave it out."
@@ -301,7 +309,8 @@ class CpuSimulator(RowSimulator):
         values = found.measures(*counted)
         if not ends or found.operation is None:
             return values
-        return np.append(values, peaks(found.machine, ends, found.operation, self._sink))
+        sink = self._window.sink_k_per_w
+        return np.append(values, peaks(found.machine, ends, found.operation, sink))
 
     def order(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> Iterable[int]:
         """Put designs with the same warm-up next to each other, and have its end kept."""
@@ -316,7 +325,7 @@ class CpuSimulator(RowSimulator):
         for row in first[count > 1] if not self._corunners and warmup else ():
             found = self.built(indices[row], cost)
             if not isinstance(found, str):
-                choices = (found.ideal, STRIDES) if self._window_us else found.ideal
+                choices = (found.ideal, STRIDES) if self._window.window_us else found.ideal
                 WARM_UPS.expect(
                     key_of(found.running, trace, warmup, choices, self.fidelity == "dram")
                 )
@@ -358,8 +367,8 @@ class CpuSimulator(RowSimulator):
             return found
         counted: _Counted | None
         ends: tuple[np.ndarray, ...] = ()
-        if self._window_us and found.operation is not None:
-            cycles = round(1000.0 * self._window_us * found.operation.ghz)
+        if self._window.window_us and found.operation is not None:
+            cycles = round(1000.0 * self._window.window_us * found.operation.ghz)
             _, trace, warmup, length = opened
             seen = run_in_windows(found.running, trace, warmup, length, found.ideal, cycles)
             counted, ends = (None, ()) if seen is None else ((seen[0], None, ()), seen[1])

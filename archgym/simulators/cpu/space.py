@@ -8,7 +8,6 @@ replacement policies and free latencies, for comparison with published work only
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.errors import unknown_name
 from archgym.simulators.cpu.machine import (
     PREDICTORS,
     PREFETCHERS,
@@ -16,8 +15,7 @@ from archgym.simulators.cpu.machine import (
     latencies,
     machine,
 )
-from archgym.spaces.parameter import Categorical, Ordinal, Parameter, Value
-from archgym.spaces.space import DesignSpace
+from archgym.simulators.kit import Categorical, DesignSpace, Ordinal, Parameter, Value, unknown_name
 
 SPACE_NAMES: Final = ("default", "core", "memory", "dvfs", "as-shipped")
 TABLE_SPACE: Final = "core"

@@ -6,16 +6,6 @@ from typing import ClassVar, Final, cast, final
 
 import numpy as np
 
-from archgym.composition import Composition, Part
-from archgym.composition.composition import PartInfeasible
-from archgym.errors import InvalidArgumentError
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.limits import parse_limits
-from archgym.evaluation.metrics import Metrics, MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.restriction import unrestricted
-from archgym.evaluation.simulator import Simulator, Workload, derived_values
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.simulators.cpu.kernel.composed.memory import Memory, run_composed
 from archgym.simulators.cpu.metrics import (
     AREA_LIMIT_MM2,
@@ -28,6 +18,24 @@ from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import GROUPS
 from archgym.simulators.dram.families import RamulatorSimulator, requests_of
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
+from archgym.simulators.kit import (
+    Columns,
+    Composition,
+    InvalidArgumentError,
+    Laws,
+    Metrics,
+    MetricSpec,
+    Objective,
+    Part,
+    PartInfeasible,
+    Simulator,
+    SimulatorSpec,
+    Term,
+    Workload,
+    derived_values,
+    parse_limits,
+    unrestricted,
+)
 
 _LINE_BYTES: Final = 64
 _MODULE_PINS: Final = 64

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
-from archgym.checks import whole
-from archgym.cli.console.progress import announce_compilation
-from archgym.cli.console.terminal import heading, say, warn, write_facts, write_json
-from archgym.cli.options.run import MAX_SEED
-from archgym.cli.options.task import JsonOption
-from archgym.errors import InvalidArgumentError
-from archgym.files.storage import require_free
+from archgym.cli.kit import (
+    MAX_SEED,
+    InvalidArgumentError,
+    JsonOption,
+    announce_compilation,
+    heading,
+    require_free,
+    say,
+    warn,
+    whole,
+    write_facts,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.families import RamulatorSimulator
@@ -123,7 +129,7 @@ def filter_trace(
     file as a workload. Of an instruction trace, requests whose address depends on an earlier one
     wait for its answer.
     """
-    from archgym.checks import check_number
+    from archgym.cli.kit import check_number
     from archgym.simulators.dram.workloads.shipped import IPC_LIMITS, request_trace
     from archgym.simulators.dram.workloads.trace import write_trace
     from archgym.traces.caches import CacheSize
@@ -176,8 +182,8 @@ def filter_trace(
 
 def _simulator(device: str) -> "DramSimulator | RamulatorSimulator":
     """Return the simulator of a device."""
-    from archgym.evaluation.options import make_simulator
     from archgym.simulators.dram import DramSimulator
+    from archgym.simulators.kit import make_simulator
 
     found: Any = make_simulator(DramSimulator, None, None, {"device": device})
     return cast("DramSimulator | RamulatorSimulator", found)
@@ -263,7 +269,7 @@ def requests(
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a trace of requests: counts, rates, row locality."""
-    from archgym.evaluation.capabilities import facts_about
+    from archgym.simulators.kit import facts_about
     from archgym.traces.sources import trace_stem
 
     announce_compilation()

@@ -8,19 +8,11 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.restriction import unrestricted
-from archgym.evaluation.simulator import Simulator, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.thermal import (
-    PACKAGE_K_PER_W,
     WINDOW_METRICS,
-    PackageOption,
-    WindowOption,
+    ThermalWindow,
     package_peaks,
     power_course,
-    window_metrics,
 )
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file, load_standard
@@ -57,7 +49,20 @@ from archgym.simulators.dram.workloads.shipped import (
     note_placement,
 )
 from archgym.simulators.dram.workloads.trace import Trace, waits_not_compared
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Columns,
+    FileFormatError,
+    InvalidArgumentError,
+    Laws,
+    Option,
+    RowSimulator,
+    Simulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unrestricted,
+)
 from archgym.simulators.kit.exports import stated
 
 DEFAULT_FAMILY: Final = "ddr5"
@@ -163,15 +168,15 @@ class RamulatorSimulator(RowSimulator):
                 high=MAX_REQUESTS,
             ),
         ] = 0,
-        window_us: WindowOption = 0.0,
-        sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
+        *,
+        window: ThermalWindow,
     ) -> None:
         """Make the simulator of one device.
 
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          window_us: As its `Option` says. Devices without public currents have no power.
+          window: Windows of power. Devices without public currents have no power.
 
         Raises:
           UnknownNameError: There is no such space or device.
@@ -182,15 +187,15 @@ class RamulatorSimulator(RowSimulator):
         self.made, self.device = _load(device)
         is_powered = has_energy(self.made)
         note = currents_note(self.made) if is_powered else None
-        self._window_us, self._sink = window_us, sink_k_per_w
-        check_window(window_us, is_powered, device)
+        self._window = window
+        check_window(window.window_us, is_powered, device)
         aims = {n: aim for n, aim in objectives(is_powered).items() if n != "archgym-2023"}
         self.spec = self.spec.completed(
             space=family_space(self.made),
             options={**self.options, "device": self.device},
             metrics=(
                 *family_metrics(self.made.family, note),
-                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
+                *window.metrics,
             ),
             objectives=aims,
         )
@@ -254,7 +259,7 @@ class RamulatorSimulator(RowSimulator):
         found = None if reason else self.results(c, opened, cost)
         if found is None:
             return reason or _LIVELOCK
-        if self._window_us:
+        if self._window.window_us:
             peaks = self._peaks(c, opened, cost)
             found |= dict(zip((spec.name for spec in WINDOW_METRICS), peaks, strict=True))
         return np.array([found[spec.name] for spec in self.spec.simulated_metrics])
@@ -265,9 +270,9 @@ class RamulatorSimulator(RowSimulator):
         from archgym.simulators.dram.ramulator.kernel.stepping import Run
 
         run = Run(self.made, c, bursts.requests, without)
-        watts, seconds = power_course(run, c, COUNTERS, self._window_us)
-        n_devices = self.made.organisations[c.organisation].n_devices
-        return package_peaks(watts, seconds, n_devices * c.ranks * c.channels, self._sink)
+        watts, seconds = power_course(run, c, COUNTERS, self._window.window_us)
+        packages = self.made.organisations[c.organisation].n_devices * c.ranks * c.channels
+        return package_peaks(watts, seconds, packages, self._window.sink_k_per_w)
 
     def results(
         self, c: Configuration, bursts: Bursts, without: str | None = None

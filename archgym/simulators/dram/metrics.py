@@ -4,10 +4,15 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from archgym.errors import InvalidArgumentError
-from archgym.evaluation.metrics import Goal, MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.spaces.expression import Expression, P
+from archgym.simulators.kit import (
+    Expression,
+    Goal,
+    InvalidArgumentError,
+    MetricSpec,
+    Objective,
+    P,
+    Term,
+)
 
 ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "background")
 

@@ -7,18 +7,11 @@ from typing import Annotated, Any, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.thermal import (
-    PACKAGE_K_PER_W,
     WINDOW_METRICS,
-    PackageOption,
-    WindowOption,
+    ThermalWindow,
     package_peaks,
     power_course,
-    window_metrics,
 )
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.dramsys.characteristics import characterise
@@ -59,7 +52,19 @@ from archgym.simulators.dram.workloads.shipped import (
     note_placement,
 )
 from archgym.simulators.dram.workloads.trace import waits_not_compared
-from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit import (
+    BatchResult,
+    Columns,
+    KitSimulator,
+    Laws,
+    Option,
+    Simulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.kit.exports import stated
 
 DEFAULT_DEVICE = "ddr3-1600"
@@ -153,15 +158,15 @@ class DramSimulator(KitSimulator):
                 high=MAX_REQUESTS,
             ),
         ] = 0,
-        window_us: WindowOption = 0.0,
-        sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
+        *,
+        window: ThermalWindow,
     ) -> None:
         """Make the simulator of one space and device.
 
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          window_us: As its `Option` says. Devices without public currents have no power.
+          window: Windows of power. Devices without public currents have no power.
 
         Raises:
           UnknownNameError: There is no such space, device or mapping.
@@ -179,8 +184,8 @@ class DramSimulator(KitSimulator):
             cited["address_mapping"] = self._mapping.name
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
-        self._window_us, self._sink = window_us, sink_k_per_w
-        check_window(window_us, self.device.has_energy, device)
+        self._window = window
+        check_window(window.window_us, self.device.has_energy, device)
         layouts = tuple(LAYOUTS) if self._mapping is None else ()
         has_per_bank_refresh = self.device.standard in _PER_BANK_REFRESH
         self.spec = self.spec.completed(
@@ -190,7 +195,7 @@ class DramSimulator(KitSimulator):
             options={**self.options, **cited},
             metrics=(
                 *metrics(self._has_energy, note, self.device.standard),
-                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
+                *window.metrics,
             ),
             objectives=objectives(self._has_energy),
         )
@@ -250,7 +255,7 @@ class DramSimulator(KitSimulator):
         if self._has_energy and without is None:
             _check_power(outputs[reason == 0], OUTPUTS, self.device)
         values = outputs[:, columns]
-        if self._window_us:
+        if self._window.window_us:
             peaks = np.full((len(indices), len(WINDOW_METRICS)), np.nan)
             for row in np.flatnonzero(reason == 0):
                 peaks[row] = self._peaks(indices[row : row + 1], workload, without)
@@ -265,10 +270,10 @@ class DramSimulator(KitSimulator):
         from archgym.simulators.dram.kernel.records import COUNTERS
 
         arguments = self.kernel_arguments(indices, workload, without)
-        run = Run(arguments)
-        watts, seconds = power_course(run, arguments["controllers"][0], COUNTERS, self._window_us)
+        settings, window_us = arguments["controllers"][0], self._window.window_us
+        watts, seconds = power_course(Run(arguments), settings, COUNTERS, window_us)
         packages = self.device.n_devices * self.device.n_ranks
-        return package_peaks(watts, seconds, packages, self._sink)
+        return package_peaks(watts, seconds, packages, self._window.sink_k_per_w)
 
     def outputs(
         self, indices: np.ndarray, workload: Workload, without: str | None = None

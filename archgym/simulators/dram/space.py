@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.errors import unknown_name
 from archgym.simulators.dram.dramsys.kernel.commands import (
     COMMAND_MUXES,
     CONTROLLER_CODES,
@@ -37,10 +36,19 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     Configuration,
 )
 from archgym.simulators.dram.ramulator.machine import Standard
-from archgym.spaces.design import Condition, Constraint
-from archgym.spaces.expression import Expression, P
-from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
-from archgym.spaces.space import DesignSpace
+from archgym.simulators.kit import (
+    Categorical,
+    Condition,
+    Constraint,
+    DesignSpace,
+    Expression,
+    Integer,
+    Ordinal,
+    P,
+    Parameter,
+    PowerOfTwo,
+    unknown_name,
+)
 
 PUBLISHED = {"archgym-2023": "its ant-colony agent", "archgym-2023-rl": "its RL agents"}
 """Published spaces, with who used them."""

@@ -2,8 +2,8 @@
 
 A simulator imports its own folder, this kit, simulators that its `__init__` declares in `USES`, and
 two libraries: `archgym.physics` and `archgym.traces`. Parts of its floor plan have doors of their
-own: `kit.kernels` for kernels, `kit.rules` for policies as code, `kit.control` for runs that stop,
-and `archgym.cli.kit` for commands.
+own: `kit.kernels` for compiled code, `kit.rules` for policies as code, `kit.control` for runs that
+stop, `kit.exports` for formats of other tools, and `archgym.cli.kit` for commands.
 """
 
 from archgym.checks import as_number as as_number

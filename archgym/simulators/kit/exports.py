@@ -24,6 +24,7 @@ import io
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, final
@@ -263,7 +264,7 @@ def _script(tool: Tool, command: str) -> str:
         f"# Usage: sh run.sh [PLACE], with the place of {tool.name}: program or folder.",
         "set -eu",
         f"tool=${{1:-{tool.program}}}",
-        f"missing() {{ printf '%s\\n' {_quoted(tool.missing)} >&2; exit {MISSING}; }}",
+        f"missing() {{ printf '%s\\n' {shlex.quote(tool.missing)} >&2; exit {MISSING}; }}",
         f'[ ! -d "$tool" ] || tool=$tool/{inside}',
         'case $tool in */*) ;; *) tool=$(command -v -- "$tool") || missing ;; esac',
         '[ -x "$tool" ] || missing',
@@ -273,10 +274,6 @@ def _script(tool: Tool, command: str) -> str:
     if tool.module:
         lines.append(f'"$tool" -c "import {tool.module}" 2>/dev/null || missing')
     return "\n".join([*lines, command]) + "\n"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _readme(tool: Tool, numbers: Sequence[Number], why_none: str) -> str:

@@ -13,4 +13,5 @@ from archgym.runtime.kernels import entry_point as entry_point
 from archgym.runtime.kernels import helper as helper
 from archgym.runtime.kernels import inlined as inlined
 from archgym.runtime.kernels import kept_apart as kept_apart
+from archgym.runtime.kernels import lowest_bit as lowest_bit
 from archgym.runtime.kernels import pointer as pointer

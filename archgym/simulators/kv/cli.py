@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, write_json
-from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import assignments, design_with, further_assignments
-from archgym.errors import InvalidArgumentError, check_known
-from archgym.files.remote import command_line
+from archgym.cli.kit import (
+    InvalidArgumentError,
+    JsonOption,
+    assignments,
+    check_known,
+    command_line,
+    design_with,
+    further_assignments,
+    heading,
+    number,
+    say,
+    table,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from archgym.simulators.kv.analysis import Analysis
@@ -169,8 +178,8 @@ def _simulator(
     own: Mapping[str, str] = _OWN,
 ) -> "KvSimulator":
     """Return the simulator; where a command uses some options alone, others are refused."""
-    from archgym.evaluation.options import make_simulator
     from archgym.report.plots import check_plot
+    from archgym.simulators.kit import make_simulator
     from archgym.simulators.kv.simulator import KvSimulator
 
     if out is not None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import InvalidDesignError, report_loss
 from archgym.simulators.kv.machine import (
     HOURS,
     TIERS,
@@ -199,7 +198,8 @@ def _metrics(
     outputs = arrivals.output[done]
     tpot = (requests.last - requests.first)[done] / np.maximum(1, outputs - 1)
     long = tpot[outputs > 1] if (outputs > 1).any() else np.zeros(1)
-    duration_s = max(1e-9, float(requests.last.max(initial=0.0) - requests.ready.min(initial=0.0)))
+    end_ms = requests.last.max(initial=0.0)
+    duration_s = max(1e-9, float(end_ms - requests.ready.min(initial=0.0)))
     duration_s /= _MS
     good = (ttft <= served.ttft_limit_ms) & (tpot <= served.tpot_limit_ms)
     prompt_tokens, output_tokens = int(arrivals.prompt[done].sum()), int(outputs.sum())
@@ -238,6 +238,10 @@ def _metrics(
         "usd_per_hour": per_hour,
         "usd_per_mtoken": per_hour * duration_s / 3600.0 / mtokens,
     }
+    # Stores may wait for their link when the last request ends.
+    waiting_ms = np.maximum(0.0, run.store.free_at - end_ms)
+    block_ms = np.maximum(1e-12, run.store.ms_per_block)
+    moved = np.maximum(0.0, moved - waiting_ms / block_ms * block_gb)
     names = (f"{tier.name}_moved_gb" for tier in TIERS)
     return found | dict(zip(names, moved.tolist(), strict=True))
 

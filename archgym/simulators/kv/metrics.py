@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.kit import Limit, MetricSpec, Objective, Term
 
 _HALF: Final = 2**32
 
@@ -101,7 +99,10 @@ TIMED: Final = (
     _count("rejected", "Requests that need more blocks than a worker has."),
     MetricSpec("cache_gib", "GiB", "none", 0.001, "Memory of accelerators for keys and values."),
     *(
-        MetricSpec(f"{name}_moved_gb", "GB", "none", 0.001, f"Loads from and stores to {name}.")
+        MetricSpec(
+            f"{name}_moved_gb", "GB", "none", 0.001,
+            f"Loads from and stores to {name} until the last request ends.",
+        )
         for name in ("dram", "cxl", "flash", "remote")
     ),
     MetricSpec("handed_gb", "GB", "none", 0.001, "Keys and values from prefill workers to others."),

@@ -11,12 +11,19 @@ from typing import Annotated, Any, Final, final
 import numpy as np
 import yaml
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
-from archgym.runtime.reductions import report_loss
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Columns,
+    InvalidArgumentError,
+    InvalidDesignError,
+    Laws,
+    Option,
+    RowSimulator,
+    SimulatorSpec,
+    Workload,
+    declared,
+    report_loss,
+    require_kept,
+)
 from archgym.simulators.kit.exports import Tool, folder
 from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
 from archgym.simulators.kv.machine import TIERS
@@ -415,10 +422,10 @@ class KvSimulator(RowSimulator):
         return {
             "time is the operations over the peak": (seconds, least_s),
             "energy is idle power times time": (joules, is_whole * idle_w * seconds),
-            # A link may move loads and stores at once.
+            # Loads and stores share a link.
             **{
                 f"time is the bytes over the bandwidth of {tier.name}": (
-                    seconds, column[f"{tier.name}_moved_gb"] / 2.0 / width
+                    seconds, column[f"{tier.name}_moved_gb"] / width
                 )
                 for tier, width in zip(TIERS, widths, strict=True)
             },

@@ -3,6 +3,16 @@
 from collections.abc import Collection
 from typing import Final
 
+from archgym.simulators.kit import (
+    Categorical,
+    Condition,
+    Constraint,
+    DesignSpace,
+    Ordinal,
+    P,
+    Parameter,
+    PowerOfTwo,
+)
 from archgym.simulators.kv.kernel.policies import (
     HOST_POLICIES,
     OFFERED,
@@ -10,10 +20,6 @@ from archgym.simulators.kv.kernel.policies import (
     ROUTING,
     TIER_POLICIES,
 )
-from archgym.spaces.design import Condition, Constraint
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
-from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = ("vllm", "sglang", "offload", "serving")
 GROUPS: Final = {

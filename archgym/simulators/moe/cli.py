@@ -4,10 +4,15 @@ from typing import Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import number, say, table, write_json
-from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import further_assignments
-from archgym.errors import InvalidArgumentError
+from archgym.cli.kit import (
+    InvalidArgumentError,
+    JsonOption,
+    further_assignments,
+    number,
+    say,
+    table,
+    write_json,
+)
 
 _OWN = {
     **{name: f"--{name}" for name in ("model", "hardware", "engine", "precision", "clients")},
@@ -137,9 +142,8 @@ def serve(
     This is `archgym evaluate moe --space closed-loop` with the engine's defaults, in few words.
     Lengths are uniform from 80 % of the longest (`--option shortest=0.8`).
     """
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.evaluation.options import make_simulator
-    from archgym.evaluation.simulator import default_workload
+    from archgym.cli.kit import announce_compilation
+    from archgym.simulators.kit import default_workload, make_simulator
     from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()

@@ -7,9 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import Goal, MetricSpec
-from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.kit import Goal, Limit, MetricSpec, Objective, Term
 from archgym.simulators.moe.kernel.run import Run
 from archgym.simulators.moe.machine.hardware import NodePreset
 from archgym.simulators.moe.machine.serving import Serving

@@ -11,30 +11,31 @@ from typing import Annotated, Any, Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import parse_whole
-from archgym.errors import (
+from archgym.physics.economics import (
+    SERVER_KW_PER_GPU,
+    Ownership,
+)
+from archgym.simulators.cluster.kernel.fabric import contention
+from archgym.simulators.kit import (
+    Columns,
+    DesignSpace,
     InvalidArgumentError,
     InvalidDesignError,
     InvalidSpaceError,
+    Laws,
+    Option,
+    P,
+    Parameter,
+    RowSimulator,
     SimulatorError,
+    SimulatorSpec,
+    Workload,
+    declared,
+    default_workload,
     error_text,
+    parse_whole,
+    require_kept,
 )
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload, default_workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
-from archgym.physics.economics import (
-    DEFAULT_DOLLARS_PER_KWH,
-    DEFAULT_GRID,
-    DEFAULT_PUE,
-    SERVER_KW_PER_GPU,
-    ElectricityOption,
-    GridOption,
-    PueOption,
-    YearsOption,
-    ownership_metrics,
-)
-from archgym.simulators.cluster.kernel.fabric import contention
-from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
 from archgym.simulators.moe.kernel.run import (
@@ -100,9 +101,6 @@ from archgym.simulators.moe.workloads.workload import (
     shipped,
     shipped_names,
 )
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Parameter
-from archgym.spaces.space import DesignSpace
 
 logger = logging.getLogger(__name__)
 # chosen: an H100 by the press of 2023 and 2024, and an eighth of its server.
@@ -354,11 +352,9 @@ class MoeSimulator(RowSimulator):
                 unit="$",
             ),
         ] = _ACCELERATOR_DOLLARS,
-        years: YearsOption = 0.0,
-        pue: PueOption = DEFAULT_PUE,
-        electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
-        grid: GridOption = DEFAULT_GRID,
         fidelity: str = "auto",
+        *,
+        ownership: Ownership,
     ) -> None:
         """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
 
@@ -371,13 +367,13 @@ class MoeSimulator(RowSimulator):
           FileFormatError: A file holds something else.
           InvalidArgumentError: An option is outside its limits, or the space's designs choose it.
         """
-        if accelerator_dollars != _ACCELERATOR_DOLLARS and not years:
+        if accelerator_dollars != _ACCELERATOR_DOLLARS and not ownership.years:
             raise InvalidArgumentError("`accelerator_dollars` needs `years`, such as 3.")
-        self._assumes_price = bool(years) and accelerator_dollars == _ACCELERATOR_DOLLARS
+        self._assumes_price = bool(ownership.years) and accelerator_dollars == _ACCELERATOR_DOLLARS
         price = P("n_gpus") * accelerator_dollars
         servers = P("n_gpus") * SERVER_KW_PER_GPU - HOST_W / 1000.0
         kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6 + servers
-        owned = ownership_metrics(years, pue, electricity, grid, price, kilowatts)
+        owned = ownership.metrics(price, kilowatts)
         is_closed = space == "closed-loop"
         self._space_name = space
         self._steps = fidelity == "steps" or (fidelity == "auto" and is_closed)

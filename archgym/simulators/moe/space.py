@@ -15,7 +15,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from archgym.errors import unknown_name
+from archgym.simulators.kit import (
+    Categorical,
+    Condition,
+    Constraint,
+    DesignSpace,
+    Expression,
+    Integer,
+    Ordinal,
+    P,
+    Parameter,
+    PowerOfTwo,
+    unknown_name,
+)
 from archgym.simulators.moe.machine.columns import (
     Admission,
     CpuRule,
@@ -27,10 +39,6 @@ from archgym.simulators.moe.machine.columns import (
     Target,
 )
 from archgym.simulators.moe.machine.serving import Serving
-from archgym.spaces.design import Condition, Constraint
-from archgym.spaces.expression import Expression, P
-from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
-from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = (
     "edge-offload",

@@ -7,9 +7,9 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from archgym.simulators.noc.kernel.state import Ints
 from archgym.simulators.noc.machine import Network, wiring
 from archgym.simulators.noc.runs import Packets, Run
+from archgym.simulators.noc.state import Ints
 
 _STAGES: Final = 4
 """Routing, VC allocation, switch allocation and crossbar, a step each."""

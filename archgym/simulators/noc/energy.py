@@ -7,11 +7,11 @@ and route computation cost nothing in it.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.noc.kernel.state import Ints
+from archgym.simulators.noc.state import Ints
 
 # The technology of `techfile.txt`: ohm, F/um, A/um, um, mm, V; and wires: ohm/mm, F/mm.
 _R, _CG, _CD, _CGDL = 606.321, 5.34e-16, 2.67e-16, 1.068e-16
@@ -29,13 +29,13 @@ _GATE = 1.0 + 5.0 / 16.0 * (1.0 + _CO / _CI)
 _DRIVE = 1.0 + 5.0 / 16.0 * (1.0 + _COD / _CID)
 
 
-def _registers(registers: float, bits: float, activity: float) -> float:
+def _registers(registers: Any, bits: float, activity: float) -> Any:
     """Return the power of registers in a wire [W]."""
     a = activity / 2.0 * (1.6 * (_CI + _CO) + 16.0 / 15.0 * _CO)
     return (a + activity * (1.6 * (_CI + _CO) + 16.0 / 15.0 * _CG)) * registers * bits * _E
 
 
-def _repeated(length: float, size: float, registers: int, repeaters: int) -> float:
+def _repeated(length: float, size: float, registers: Any, repeaters: Any) -> Any:
     """Return the power of a wire that switches in every cycle [W]."""
     segment = size * (_CI + _CO) + _C_WIRE * length / (registers * repeaters)
     return 0.5 * segment * _E * registers * repeaters
@@ -45,17 +45,16 @@ def _repeated(length: float, size: float, registers: int, repeaters: int) -> flo
 def _wire(length: float) -> tuple[float, int, int]:
     """Return size of repeaters, registers and repeaters between them of the best wire."""
     size, best, found = 1.0, np.inf, (1.0, 1, 1)
+    n, m = (axis.ravel() for axis in np.mgrid[1.0:40.0, 1.0:40.0])
+    part = length / (n * m)
     while size < 10.0:
-        for n in range(1, 40):
-            for m in range(1, 40):
-                part = length / (n * m)
-                delay = _R * (_COD + _CID)
-                delay += (_R * _C_WIRE / size + size * _R_WIRE * _CID) * part
-                delay += 0.5 * _R_WIRE * _C_WIRE * part**2
-                if n * delay < 0.8 / CLOCK_HZ:
-                    power = 64 * 0.2 * _repeated(length, size, m, n) + _registers(m, 64, 0.2)
-                    if m**4 * power < best:
-                        best, found = m**4 * power, (size, m, n)
+        delay = _R * (_COD + _CID) + (_R * _C_WIRE / size + size * _R_WIRE * _CID) * part
+        delay += 0.5 * _R_WIRE * _C_WIRE * part**2
+        power = 64 * 0.2 * _repeated(length, size, m, n) + _registers(m, 64, 0.2)
+        cost = np.where(n * delay < 0.8 / CLOCK_HZ, m**4 * power, np.inf)
+        at = int(cost.argmin())
+        if cost[at] < best:
+            best, found = cost[at], (size, int(m[at]), int(n[at]))
         size += 0.1
     return found
 

@@ -27,17 +27,8 @@ _PRINTED: Final = {
 }
 
 
-def booksim_files(
-    network: Network, load: Load, clock_ghz: float, metrics: Mapping[str, float]
-) -> dict[str, str]:
-    """Return BookSim's configuration of a network and its load, and the graph of an own network.
-
-    Args:
-      network: The network.
-      load: Traffic that nodes make.
-      clock_ghz: Clock of the network, which BookSim does not know [GHz].
-      metrics: Metrics of the design under the load.
-    """
+def booksim_inputs(network: Network, load: Load) -> dict[str, str]:
+    """Return BookSim's configuration of a network and its load, and the graph of an own network."""
     lines = {f.name: getattr(network, f.name) for f in fields(Network) if f.name not in _OWN}
     files: dict[str, str] = {}
     if network.graph is not None:
@@ -63,6 +54,20 @@ def booksim_files(
         "max_samples": load.max_samples, "latency_thres": repr(load.latency_thres),
     }  # fmt: skip
     files["booksim.cfg"] = "".join(f"{name} = {value};\n" for name, value in lines.items())
+    return files
+
+
+def booksim_files(
+    network: Network, load: Load, clock_ghz: float, metrics: Mapping[str, float]
+) -> dict[str, str]:
+    """Return what BookSim reads, and what runs it and compares.
+
+    Args:
+      network: The network.
+      load: Traffic that nodes make.
+      clock_ghz: Clock of the network, which BookSim does not know [GHz].
+      metrics: Metrics of the design under the load.
+    """
     numbers = []
     for metric, text in _PRINTED.items():
         unit, scale = ("routers", 1.0) if metric == "mean_hops" else ("cycles", clock_ghz)
@@ -74,7 +79,7 @@ def booksim_files(
             )
         )  # fmt: skip
     return folder(
-        TOOL, files, _COMMAND, numbers,
+        TOOL, booksim_inputs(network, load), _COMMAND, numbers,
         differences=[
             f"BookSim counts cycles, and the design's clock has {clock_ghz:g} GHz.",
             "Power and area come from files of technology that BookSim reads apart (`sim_power`).",

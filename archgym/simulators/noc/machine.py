@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError
-from archgym.simulators.noc.kernel import state as st
-from archgym.simulators.noc.kernel.state import Ints
+from archgym.simulators.kit import InvalidDesignError
+from archgym.simulators.noc import state as st
+from archgym.simulators.noc.state import Ints
 
 ROUTINGS: Final[Mapping[str, Mapping[str, int]]] = {
     "mesh": {

@@ -5,9 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import Goal, MetricSpec
-from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.kit import Goal, Limit, MetricSpec, Objective, Term
 from archgym.simulators.noc.energy import CLOCK_HZ, LEAKAGE
 from archgym.simulators.noc.runs import Run
 
@@ -79,7 +77,7 @@ def measure(
     arrived_bits = float(result.totals["flits"]) * payload_bits
     power_w, area = power_and_area(run, bits, words, clock_ghz)
     links = run.arrays["ports"][: run.n_ports]
-    sent = links["sent"][(links["target"] >= 0) & (links["latency"] > 0)]
+    sent = links["sent"][(links["target"] < run.n_ports) & (links["latency"] > 0)]
     turned = [result.totals[name] for name in ("busy", "conflict", "full", "reserved", "crossbar")]
     asked = sum(turned) + int(links["sent"].sum())
     counts = np.bincount(p["source"])

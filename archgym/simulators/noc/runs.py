@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.energy import power
-from archgym.simulators.noc.kernel import state as st
-from archgym.simulators.noc.kernel.state import Generator, Ints
 from archgym.simulators.noc.machine import ROUTINGS, Network, Wiring, allocator_of, wiring
+from archgym.simulators.noc.state import Generator, Ints
 
 NEVER: Final = 2**60
 READ: Final = 1
@@ -118,8 +118,13 @@ class Run:
         if len(wires.level):
             routers["level"] = wires.level
             routers["position"] = np.arange(len(routers)) % (wires.level == 0).sum()
-        inputs = np.zeros(n_ports * vcs, st.INPUT_VC)
-        inputs["grant"] = inputs["set0"] = inputs["set1"] = st.NONE
+        channels = np.zeros(len(ports) * vcs, st.VC)
+        for name in ("grant", "set0", "set1"):
+            channels[name] = st.NONE
+        channels["port"], channels["number"] = np.divmod(np.arange(len(channels)), vcs)
+        speedup = network.input_speedup
+        channels["crossbar"] = channels["port"] * speedup + channels["number"] % speedup
+        ports["free"] = ports["room"] = (1 << vcs) - 1
         nodes = np.zeros(n_nodes, st.NODE)
         for name in ("packet", "vc", "last_vc", "reply", "last_reply"):
             nodes[name] = st.NONE
@@ -139,37 +144,37 @@ class Run:
             flits = 64 * n_nodes * int(max(generator.sizes))
         totals = np.zeros(1, st.TOTALS)
         totals["expected"], totals["drain_time"] = (-1 if generator else len(made)), st.NONE
-        space = n_ports * vcs * depth
-        slots = int(rules["slots"][0]) * len(ports)
-        with_priority = network.priority != "none"
+        # All flits and messages of credits that there can be at once.
+        space = len(ports) * vcs * depth
+        arrivals = np.zeros(2 * space + 2, st.ARRIVAL)
+        arrivals["next"] = np.arange(1, len(arrivals) + 1)
+        entries = n_ports * vcs
         empty = np.zeros(1, np.int64)
 
-        def zeros(n: int) -> Ints:
-            return np.zeros(max(1, n), np.int64)
+        def zeros(n: int, kind: Any = np.int32) -> Any:
+            return np.zeros(max(1, n), kind)
 
         return {
-            "rules": rules, "ports": ports, "routers": routers, "inputs": inputs,
-            "outputs": np.zeros(len(ports) * vcs, st.OUTPUT_VC), "nodes": nodes, "packets": made,
-            "order": order if len(order) else empty,
+            "rules": rules, "ports": ports, "routers": routers, "vcs": channels, "nodes": nodes,
+            "packets": made, "order": order if len(order) else empty,
             "coordinates": np.ascontiguousarray(wires.coordinates).ravel(),
             "table_x": np.ascontiguousarray(wires.table_x).ravel(),
             "table_y": np.ascontiguousarray(wires.table_y).ravel(),
-            "buffers": zeros(space), "urgencies": zeros(space if with_priority else 1),
-            "flit_queues": zeros(space), "credit_queues": zeros(space),
-            "routes": zeros(n_ports * vcs), "vc_queue": zeros(n_ports * vcs),
-            "vc_results": zeros(n_ports * vcs), "switch_queue": zeros(n_ports * vcs),
-            "switch_results": zeros(n_ports * vcs), "crossbar_flits": zeros(space),
-            "crossbar_ports": zeros(space), "flit_slots": zeros(slots),
-            "flit_targets": zeros(slots), "flit_counts": zeros(int(rules["slots"][0])),
-            "credit_slots": zeros(slots), "credit_targets": zeros(slots),
-            "credit_counts": zeros(int(rules["slots"][0])), "sent_at": zeros(flits) - 1,
-            "arrived_at": zeros(flits) - 1, "came": zeros(n_nodes),
+            "buffers": zeros(space, np.int64),
+            "urgencies": zeros(space if network.priority != "none" else 1, np.int64),
+            "used": zeros(len(channels)), "carried": zeros(entries if network.noq else 1, np.int64),
+            "routes": zeros(entries), "vc_queue": zeros(entries), "switch_queue": zeros(entries),
+            "crossbar": zeros(space), "failed": zeros(entries), "winners": zeros(entries),
+            "came": zeros(n_nodes), "busy": zeros(len(routers) // 32 + 1, np.int64),
+            "arrivals": arrivals, "heads": zeros(st.WAYS * int(rules["slots"][0])) - 1,
+            "sent_at": zeros(flits, np.int64) - 1, "arrived_at": zeros(flits, np.int64) - 1,
             "integers": _integers(network.seed).copy(),
             "fractions": (_fractions(network.seed) if generator else np.zeros(1)).copy(),
-            "totals": totals, "sizes": generator.sizes if generator else empty,
-            "offsets": np.tile(np.arange(network.input_speedup), n_ports),
-            "pairs": zeros(n_ports * int(rules["widest"][0])),
+            "totals": totals, "stalls": zeros(len(st.STALLS), np.int64),
+            "sizes": generator.sizes if generator else empty,
+            "offsets": np.tile(np.arange(speedup, dtype=np.int32), n_ports),
             "targets": generator.targets if generator and len(generator.targets) else empty,
+            "pairs": zeros(n_ports * int(rules["widest"][0]), np.int64), "landed": zeros(n_ports),
         }  # fmt: skip
 
     @property
@@ -235,10 +240,13 @@ class Run:
         """Return counters and times as they are."""
         totals = self.arrays["totals"][0]
         found = {name: int(totals[name]) for name in totals.dtype.names}
+        found |= dict(zip(st.STALLS, self.arrays["stalls"].tolist(), strict=True))
         packets = self.arrays["packets"]
         if self._generator:
             packets = packets[: found["packets"]]
-        sent = self.arrays["ports"]["sent"]
+        ports = self.arrays["ports"]
+        # What won the crossbar departs later, and was counted then.
+        sent = ports["sent"] - np.maximum(0, ports["departs"] + 1 - self.time)
         return Result(
             status, found, packets, sent, self.arrays["sent_at"], self.arrays["arrived_at"]
         )
@@ -284,12 +292,12 @@ def _ports(wires: Wiring) -> np.ndarray:
     first = np.cumsum(widths) - widths
     n, nodes = int(widths.sum()), len(wires.node_router)
     ports = np.zeros(n + nodes, st.PORT)
-    ports["arrived"] = ports["target"] = ports["source"] = st.NONE
+    ports["departs"] = ports["returns"] = st.NONE
     ports["router"][:n] = np.repeat(np.arange(len(widths)), widths)
-    at = first[wires.node_router] + wires.node_port
-    ports["target"][at], ports["latency"][at] = -1 - np.arange(nodes), wires.node_latency
-    ports["source"][at], ports["reverse_latency"][at] = n + np.arange(nodes), wires.node_latency
-    ports["target"][n:], ports["latency"][n:] = at, wires.node_latency
+    at, ends = first[wires.node_router] + wires.node_port, n + np.arange(nodes)
+    for here, there in ((at, ends), (ends, at)):
+        ports["target"][here] = ports["source"][here] = there
+        ports["latency"][here] = ports["reverse_latency"][here] = wires.node_latency
     if len(wires.links):
         a, out, b, into, latency = wires.links.T
         ports["target"][first[a] + out], ports["latency"][first[a] + out] = first[b] + into, latency
@@ -303,6 +311,7 @@ def _rules(
 ) -> np.ndarray:
     """Return what the kernel reads of a network."""
     own = network.speculative and network.spec_sw_allocator != "prio"
+    longest = network.num_vcs * network.vc_buf_size
     given = {
         "vcs": network.num_vcs, "depth": network.vc_buf_size, "nodes": len(wires.node_router),
         "routers": len(wires.inputs), "ports": ports,
@@ -318,7 +327,8 @@ def _rules(
         "speculative": network.speculative, "own_allocator": own,
         "check_credit": network.spec_check_cred, "mask_by_requests": network.spec_mask_by_reqs,
         "priority": st.PRIORITIES.index(network.priority), "look_two_ahead": network.noq,
-        "slots": latency + network.credit_delay + 2, "limit": limit, "deadlock": deadlock,
+        "slots": 1 << (latency + network.credit_delay + 4 + longest).bit_length(),
+        "limit": limit, "deadlock": deadlock,
         "largest": 1, "widest": max(*wires.inputs, *wires.outputs),
     }  # fmt: skip
     rules = np.zeros(1, st.RULES)
@@ -330,38 +340,40 @@ def _rules(
 def _matchings(network: Network, wires: Wiring, ports: int) -> tuple[Any, Any, Any]:
     """Return the allocators of VCs, of the switch, and of speculative requests."""
     vcs, routers = network.num_vcs, len(wires.inputs)
-    widest = int(max(max(wires.inputs), max(wires.outputs)))
+    widths = np.maximum(wires.inputs, wires.outputs)
+    widest = int(widths.max())
+    first = np.repeat(np.cumsum(widths) - widths, widths)
 
-    def made(text: str, per_in: int, per_out: int) -> Any:
+    def made(text: str, per_in: int, per_out: int, width: int) -> Any:
         kind, iterations, is_matrix = allocator_of(text)
         n_in, n_out = ports * per_in, ports * per_out
-        sides = []
-        for n in (n_in, n_out):
-            side = np.zeros(n, st.SIDE)
-            side["head"] = side["match"] = side["grant"] = st.NONE
-            sides.append(side)
+        sides = [np.zeros(n, st.SIDE) for n in (n_in, n_out)]
+        for side, per, other in zip(sides, (per_in, per_out), (per_out, per_in), strict=True):
+            for name in ("head", "match", "chosen", "grant"):
+                side[name] = st.NONE
+            # A pointer is the number of the first one on the other side.
+            side["pointer"] = first[np.arange(len(side)) // per] * other
         in_scale, out_scale = (widest * per_out, widest * per_in) if is_matrix else (0, 0)
         if n_in * in_scale > _MOST_ENTRIES:
             raise InvalidArgumentError(
                 f"Matrix arbiters of {widest} ports with {vcs} VCs are too large; choose another."
             )
-        requests = widest * vcs * max(vcs, 2)
-        counts = np.zeros(6, np.int64)
+        bids = widest * vcs * 4
         return st.Matching(
-            kind, iterations, is_matrix, np.zeros(requests, st.REQUEST), *sides,
-            np.zeros(widest * per_in, np.int64), np.zeros(widest * per_out, np.int64), counts,
-            np.zeros(routers, np.int64), np.zeros(max(1, n_in * in_scale), np.int64),
+            kind, iterations, is_matrix, width, np.zeros(bids, st.BID), *sides,
+            np.zeros(n_out // width, np.int32), np.zeros(n_out // width, np.int64),
+            np.zeros(bids, np.int32), np.zeros(3, np.int64), np.zeros(routers, np.int64),
+            np.zeros(max(1, n_in * in_scale), np.int64),
             np.zeros(max(1, n_out * out_scale), np.int64), in_scale, out_scale,
-            np.zeros(2 * requests, np.int64),
         )  # fmt: skip
 
     own = network.speculative and network.spec_sw_allocator != "prio"
     extra = network.spec_sw_allocator if own else "islip"
     speedups = (network.input_speedup, network.output_speedup)
     return (
-        made(network.vc_allocator, vcs, vcs),
-        made(network.sw_allocator, *speedups),
-        made(extra, *(speedups if own else (1, 1))),
+        made(network.vc_allocator, vcs, vcs, vcs),
+        made(network.sw_allocator, *speedups, 1),
+        made(extra, *(speedups if own else (1, 1)), 1),
     )
 
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
-from archgym.simulators.noc.kernel import state as st
-from archgym.simulators.noc.kernel.state import Generator, Ints
+from archgym.simulators.kit import InvalidArgumentError
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.machine import Network
 from archgym.simulators.noc.runs import Packets, Result, Run
+from archgym.simulators.noc.state import Generator, Ints
 
 PATTERNS: Final = (
     "uniform", "bitcomp", "bitrev", "transpose", "shuffle", "neighbor", "tornado",
@@ -165,7 +165,7 @@ def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
     result = run.result("unstable" if is_unstable else "ok")
     found: dict[str, Any] = {
         "status": result.status, "cycles": run.time, "packets": result.totals["arrived"],
-        "flits": result.totals["flits"], "retire_hash": _retired(result.packets),
+        "flits": result.totals["flits"],
     }  # fmt: skip
     if is_unstable:
         return found, run
@@ -205,20 +205,3 @@ def _is_too_slow(result: Result, latencies: Ints, now: int, limit: float) -> boo
     away = now - created[result.arrived_at[:made] < 0]
     count = len(latencies) + len(away)
     return bool(count and (latencies.sum() + away.sum()) / count > limit)
-
-
-def fnv(values: Ints) -> str:
-    """Return the FNV-1a hash of numbers, a number at a time, as hexadecimal digits."""
-    found = 14695981039346656037
-    for value in values.tolist():
-        found = (found ^ (value & (2**64 - 1))) * 1099511628211 & (2**64 - 1)
-    return f"{found:016x}"
-
-
-def _retired(packets: np.ndarray) -> str:
-    """Return the hash of packets in the order in which they arrived."""
-    order = np.lexsort((packets["target"], packets["tail_at"]))
-    order = order[packets["tail_at"][order] >= 0]
-    p = packets[order]
-    names = ("source", "target", "created", "injected", "tail_at", "hops")
-    return fnv(np.stack([order, *(p[name] for name in names)], axis=1).ravel())

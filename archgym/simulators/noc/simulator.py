@@ -8,11 +8,18 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError, SimulatorError, unknown_name
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import Workload
-from archgym.evaluation.spec import SimulatorSpec
-from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit import (
+    Columns,
+    InvalidDesignError,
+    Laws,
+    Option,
+    RowSimulator,
+    SimulatorError,
+    SimulatorSpec,
+    Workload,
+    declared,
+    unknown_name,
+)
 from archgym.simulators.kit.exports import stated
 from archgym.simulators.noc.bounds import completions, least_area, least_cycles
 from archgym.simulators.noc.export import booksim_files

@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from archgym.simulators.kit import (
+    Categorical,
+    Condition,
+    Constraint,
+    DesignSpace,
+    Ordinal,
+    P,
+    Parameter,
+)
 from archgym.simulators.noc.machine import Graph, Network
-from archgym.spaces.design import Condition, Constraint
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Categorical, Ordinal, Parameter
-from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = ("default", "mesh", "chiplets")
 _ALLOCATORS: Final = (

@@ -10,14 +10,16 @@ from typing import Final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
-from archgym.simulators.noc.kernel.state import Ints
+from archgym.simulators.kit import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.noc.runs import Packets
+from archgym.simulators.noc.state import Ints
 
 _MASK: Final = 2**64 - 1
 WIDTH_BITS: Final = 128
 """Width of a flit in lists and loads [bit]; a design of another width sends more or fewer flits."""
 _MOST: Final = 2**20
+_MOST_FLITS: Final = 2**23
+# chosen: 8 million flits are 512 MiB of times where a design has narrow channels.
 # chosen: this many packets of a file take seconds, and no sum of its cycles overflows.
 _LAST: Final = 2**40
 COLUMNS: Final = ("cycle", "source", "destination", "flits", "waits_for")
@@ -181,6 +183,7 @@ def read_packets(path: Path, nodes: int) -> Packets:
     """
     rows: list[tuple[int, ...]] = []
     latest: dict[int, int] = {}
+    flits = 0
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             reader = csv.reader(lines, strict=True)
@@ -194,8 +197,10 @@ def read_packets(path: Path, nodes: int) -> Packets:
                 number = reader.line_num
                 if problem := _packet(cells, header, rows, latest, nodes):
                     raise FileFormatError(path, number, problem)
-                if len(rows) > _MOST:
-                    raise FileFormatError(path, number, f"it must have at most {_MOST} packets")
+                flits += rows[-1][3]
+                if len(rows) > _MOST or flits > _MOST_FLITS:
+                    most = f"it must have at most {_MOST} packets and {_MOST_FLITS} flits"
+                    raise FileFormatError(path, number, most)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileFormatError(path, None, f"it cannot be read as CSV: {error}") from None
     if not rows:

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.evaluation.capabilities import Bottleneck
+from archgym.simulators.kit import Bottleneck, DesignSpace
 from archgym.simulators.soc.graph import Floats, TaskGraph
 from archgym.simulators.soc.kernel.state import (
     OWN,
@@ -25,7 +25,6 @@ from archgym.simulators.soc.kernel.state import (
 )
 from archgym.simulators.soc.machine import BANK_BYTES, CLOCKS
 from archgym.simulators.soc.metrics import workload_metric
-from archgym.spaces.space import DesignSpace
 
 Move = Mapping[str, Any]
 _MM2: Final = 1e6

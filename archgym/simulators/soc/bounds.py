@@ -10,14 +10,13 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.evaluation.conservation import Columns, Laws
+from archgym.simulators.kit import Columns, DesignSpace, Laws
 from archgym.simulators.soc.graph import CLOCK_HZ, Floats, TaskGraph
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.canonical import columns_of
 from archgym.simulators.soc.kernel.state import Rules
 from archgym.simulators.soc.machine import BANK_BYTES, CLOCKS, KINDS
 from archgym.simulators.soc.metrics import measure
-from archgym.spaces.space import DesignSpace
 
 # FARSI: least bytes of a memory; a cost of an accelerator's instruction and a link.
 _LEAST_BYTES: Final = 2048.0

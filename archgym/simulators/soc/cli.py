@@ -4,11 +4,19 @@ from typing import Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, table, write_json
-from archgym.cli.options.design import DesignArgument, is_study, named_design
-from archgym.cli.options.groups import with_groups
-from archgym.cli.options.task import JsonOption, TaskOptions
-from archgym.errors import InvalidArgumentError
+from archgym.cli.kit import (
+    DesignArgument,
+    InvalidArgumentError,
+    JsonOption,
+    TaskOptions,
+    heading,
+    is_study,
+    named_design,
+    number,
+    table,
+    with_groups,
+    write_json,
+)
 
 commands = typer.Typer()
 soc_app = typer.Typer(

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from archgym.errors import FileFormatError
 from archgym.physics.arrays import cells, node_ratios
+from archgym.simulators.kit import FileFormatError
 from archgym.simulators.soc.graph import ENERGY_SCALE, Floats
 
 BANK_BYTES: Final = 256_000

@@ -5,9 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.kit import Limit, MetricSpec, Objective, Term
 from archgym.simulators.soc.graph import Budgets, TaskGraph
 from archgym.simulators.soc.kernel.state import OUTPUTS
 

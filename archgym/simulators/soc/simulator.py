@@ -8,29 +8,30 @@ from typing import Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
-from archgym.evaluation.capabilities import Bottleneck
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.economics import (
-    DEFAULT_GRID,
     NODES,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
-    economic_metrics,
+    ChipUse,
 )
 from archgym.physics.thermal import (
-    PACKAGE_K_PER_W,
-    PackageOption,
-    WindowOption,
+    ThermalWindow,
     hottest_c,
-    window_metrics,
     worst_window,
 )
-from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit import (
+    FEASIBLE,
+    BatchResult,
+    Bottleneck,
+    Columns,
+    KitSimulator,
+    Laws,
+    Option,
+    P,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+    unknown_name,
+)
 from archgym.simulators.soc.bounds import FINISHED, SocBounds, laws_of
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.graph import BURST_BYTES, CLOCK_HZ, Floats, TaskGraph
@@ -50,7 +51,6 @@ from archgym.simulators.soc.machine import CLOCKS, KINDS, cacti
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
-from archgym.spaces.expression import P
 
 FIDELITIES: Final[Mapping[str, Rules]] = {
     "default": Rules(exact_finish=True, fifo=True, exact_freeing=True, exact_power=True),
@@ -106,11 +106,9 @@ class SocSimulator(KitSimulator):
             str,
             Option("Technology node of SRAM alone, and of price and carbon.", choices=tuple(NODES)),
         ] = "",
-        dies: DiesOption = 1,
-        grid: GridOption = DEFAULT_GRID,
-        hours: HoursOption = THREE_YEARS_H,
-        window_us: WindowOption = 0.0,
-        sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
+        *,
+        use: ChipUse,
+        window: ThermalWindow,
     ) -> None:
         """Make the simulator of one space, fidelity and task graph.
 
@@ -134,14 +132,14 @@ class SocSimulator(KitSimulator):
         is_published = space == _PUBLISHED
         made = published_space(self.graph) if is_published else soc_space(space, self.graph)
         self._space: SocSpace = made
-        self._window_us, self._sink = window_us, sink_k_per_w
+        self._window = window
         watts = P("mean_power_w")
         self.spec = self.spec.completed(
             space=made.space,
             metrics=(
                 *metrics(self.graph),
-                *window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W),
-                *economic_metrics(node, dies, grid, hours, "area_no_dram_mm2", watts),
+                *window.metrics,
+                *use.metrics(node, "area_no_dram_mm2", watts),
             ),
             model_reasons=REASONS if is_published else (),
             objectives=objectives(self.graph),
@@ -187,7 +185,7 @@ class SocSimulator(KitSimulator):
             outputs = run(self.graph, designs, self._rules, cost, table=self._memories)
             measured = measure(self.graph, outputs)
             values[built, : measured.shape[1]] = measured
-            if self._window_us:
+            if self._window.window_us:
                 values[built, measured.shape[1] :] = [
                     self._peaks(design, cost) for design in indices[built]
                 ]
@@ -218,8 +216,8 @@ class SocSimulator(KitSimulator):
         lasting = log.length_s > 0
         seconds = log.length_s[lasting]
         watts = np.stack(list(parts.values()), axis=1)[lasting] / seconds[:, None]
-        peak = worst_window(seconds, log.energy_j[lasting], 1e-6 * self._window_us)
-        return 1e3 * peak, hottest_c(watts, seconds, areas, self._sink)
+        peak = worst_window(seconds, log.energy_j[lasting], 1e-6 * self._window.window_us)
+        return 1e3 * peak, hottest_c(watts, seconds, areas, self._window.sink_k_per_w)
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return metrics that no system with these choices betters; see `SocBounds`."""

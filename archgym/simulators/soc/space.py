@@ -10,15 +10,21 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
+from archgym.simulators.kit import (
+    Categorical,
+    Condition,
+    DesignSpace,
+    Integer,
+    Ordinal,
+    P,
+    Parameter,
+    PowerOfTwo,
+    unknown_name,
+)
 from archgym.simulators.soc.graph import CLOCK_HZ, Floats, Ints, TaskGraph, unroll_values
 from archgym.simulators.soc.kernel.canonical import Columns, SocForm, columns_of
 from archgym.simulators.soc.kernel.state import DRAM, OWN, Designs
 from archgym.simulators.soc.machine import CLOCKS, KINDS, WIDTHS, tree_links
-from archgym.spaces.design import Condition
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
-from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = ("default", "small", "table", "farsi", "archgym-2023")
 # chosen: six values span a loop of any length in steps of at most a factor of eleven; FARSI's

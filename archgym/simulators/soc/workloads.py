@@ -8,9 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import unknown_name
-from archgym.files.yaml_document import Node, node_of, read_document
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import Node, node_of, read_document, report_loss, unknown_name
 from archgym.simulators.soc.graph import (
     MAX_TASKS,
     Accelerator,

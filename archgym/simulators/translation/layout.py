@@ -6,7 +6,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 
 LEVEL_BITS: Final = 9  # of x86-64: 512 entries a table, four levels
 _HUGE: Final = 512  # frames of 4 KiB in a block of 2 MiB

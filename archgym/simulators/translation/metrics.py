@@ -21,12 +21,9 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import Goal, MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import require_kept
 from archgym.physics.arrays import TABLE_NODE, Array, cache_array, tlb_array
 from archgym.physics.economics import NODES
+from archgym.simulators.kit import Goal, Limit, MetricSpec, Objective, Term, require_kept
 from archgym.simulators.translation.kernel.counters import CLASSES, COLUMN
 from archgym.simulators.translation.machine import Core, Hardware
 

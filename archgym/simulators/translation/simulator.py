@@ -9,20 +9,22 @@ from typing import Annotated, Final, final
 
 import numpy as np
 
-from archgym.evaluation.conservation import Columns, Laws
-from archgym.evaluation.simulator import BatchResult, Workload, require_kept
-from archgym.evaluation.spec import SimulatorSpec
 from archgym.physics.arrays import TABLE_NODE
 from archgym.physics.economics import (
-    DEFAULT_GRID,
-    THREE_YEARS_H,
-    DiesOption,
-    GridOption,
-    HoursOption,
+    ChipUse,
     NodeOption,
-    economic_metrics,
 )
-from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit import (
+    BatchResult,
+    Columns,
+    KitSimulator,
+    Laws,
+    Option,
+    SimulatorSpec,
+    Workload,
+    declared,
+    require_kept,
+)
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
 from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.kernel.run import run
@@ -140,9 +142,8 @@ class TranslationSimulator(KitSimulator):
             ),
         ] = 0,
         node: NodeOption = "",
-        dies: DiesOption = 1,
-        grid: GridOption = DEFAULT_GRID,
-        hours: HoursOption = THREE_YEARS_H,
+        *,
+        use: ChipUse,
     ) -> None:
         """Make the simulator of one space, core and fidelity.
 
@@ -170,7 +171,7 @@ class TranslationSimulator(KitSimulator):
         self._baselines: dict[str, float] = {}
         self.spec = self.spec.completed(
             space=design_space(space, has_walkers=self._core.overlaps_walks),
-            metrics=(*METRICS, *economic_metrics(node, dies, grid, hours)),
+            metrics=(*METRICS, *use.metrics(node)),
         )
 
     def workload_names(self) -> tuple[str, ...]:

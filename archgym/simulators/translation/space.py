@@ -17,7 +17,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.errors import unknown_name
+from archgym.simulators.kit import (
+    Categorical,
+    Condition,
+    Constraint,
+    DesignSpace,
+    Ordinal,
+    P,
+    Parameter,
+    PowerOfTwo,
+    unknown_name,
+)
 from archgym.simulators.translation.kernel.state import MAX_CHAINS
 from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.machine import (
@@ -29,10 +39,6 @@ from archgym.simulators.translation.machine import (
     l2_cache_cycles,
     l2_tlb_cycles,
 )
-from archgym.spaces.design import Condition, Constraint
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
-from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = ("default", "hardware", "tabulated", "limits")
 

@@ -14,7 +14,7 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, unknown_name
+from archgym.simulators.kit import FileFormatError, unknown_name
 from archgym.traces import (
     AccessKind,
     MemoryTrace,

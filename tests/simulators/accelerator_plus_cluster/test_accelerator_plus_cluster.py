@@ -9,7 +9,7 @@ import archgym as ag
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator_plus_cluster import AcceleratorClusterSimulator
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.clusters import NPUS
+from archgym.simulators.cluster.machine.clusters import NPUS
 from archgym.tables import prove
 
 SMALL: dict[str, Any] = {"cluster.space": "table"}

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from archgym.simulators.cluster.kernel.iteration import Parallelism
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, INTRA, System
+from archgym.simulators.cluster.machine.parallelism import Parallelism
+from archgym.simulators.cluster.machine.system import COLLECTIVES, INTRA, System
 
 
 def random_design(rng: np.random.Generator, n_layers: int) -> tuple[System, Parallelism]:

@@ -11,11 +11,12 @@ import pytest
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.clusters import NPUS
 from archgym.simulators.cluster.kernel.engine import simulate
-from archgym.simulators.cluster.kernel.iteration import Parallelism
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Built, run
+from archgym.simulators.cluster.machine.clusters import NPUS
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.machine.parallelism import Parallelism
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.cluster.runs import run
 from archgym.simulators.cluster.space import SPACE_NAMES
 from archgym.simulators.cluster.workloads import transformer
 from archgym.studies.snapshot import read_study
@@ -179,11 +180,11 @@ def test_search_returns_no_design_whose_links_carry_more_than_their_bandwidth(
 ) -> None:
     task = Task.make("cluster", "gpt3-175b", space="parallel", fidelity=fidelity, system="h100-512")
 
-    Study.create(tmp_path / "study", task, "genetic", seed=0, budget=60).run()
+    Study.create(tmp_path / "study", task, "genetic", seed=0, budget=20).run()
 
     log = read_study(tmp_path / "study")
     feasible = log.records.values[log.records.reason == 0]
-    assert len(feasible) >= 20
+    assert len(feasible) >= 5
     column = {spec.name: feasible[:, at] for at, spec in enumerate(log.metrics)}
     # Each NPU sends over one link up to a switch; its GB are 2^30 bytes, as in ASTRA-sim.
     for dim, gb_per_s in enumerate((450.0, 50.0)):

@@ -7,7 +7,8 @@ import pytest
 
 from archgym.errors import UnknownNameError
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.machine import Built, Result, run, run_short
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.runs import Result, run, run_short
 
 
 def built(microbatches: int) -> Built:
@@ -89,7 +90,7 @@ def test_no_npu_ends_before_it_has_computed(monkeypatch: pytest.MonkeyPatch) -> 
         )
         return replace(whole, outcome=outcome)
 
-    monkeypatch.setattr("archgym.simulators.cluster.machine.run", falling)
+    monkeypatch.setattr("archgym.simulators.cluster.runs.run", falling)
 
     outcome = run_short(built(microbatches=200)).outcome
 

@@ -10,10 +10,15 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.capabilities import results_without
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.clusters import Dimension, cluster, network_dollars
-from archgym.simulators.cluster.kernel.iteration import Parallelism, activation_bytes, stage_firsts
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Infeasible, run, split
+from archgym.simulators.cluster.machine.clusters import Dimension, cluster, network_dollars
+from archgym.simulators.cluster.machine.design import Infeasible, split
+from archgym.simulators.cluster.machine.parallelism import (
+    Parallelism,
+    activation_bytes,
+    stage_firsts,
+)
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.cluster.runs import run
 from archgym.simulators.cluster.workloads import load_model, read_model, transformer
 from evidence.cluster.reading import simulate_shortcut
 

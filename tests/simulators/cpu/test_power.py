@@ -1,5 +1,7 @@
 """Area and power by structure, clock and supply."""
 
+import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,45 @@ def test_times_of_the_memory_keep_their_nanoseconds() -> None:
     }
     assert slow["LLC.hit_latency"] + slow["LLC.fill_latency"] == 10
     assert at_clock(DEFAULTS, 4.0, 4.0) == DEFAULTS
+
+
+@pytest.mark.slow
+def test_cycles_at_other_clocks_are_those_of_champsim() -> None:
+    """Designs whose memory has a faster clock than the core, for most of them.
+
+    ChampSim, commit 2ff2501, ran the exported configurations and the programs' own records:
+    9,000 instructions of warm-up and 15,000 counted.
+    """
+    simulator = CpuSimulator("dvfs", instructions=24000)
+    with (Path(__file__).parent / "dvfs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = []
+    for row in rows:
+        texts = {parameter.name: row[parameter.name] for parameter in simulator.space.parameters}
+        design = simulator.space.indices_of(
+            {name: text if text[0].isalpha() else float(text) for name, text in texts.items()}
+        )
+        result = simulator.evaluate_batch(design[None, :], simulator.workload(row["workload"]))
+        found.append(int(result.values[0, 0]))
+
+    assert simulator.metrics[0].name == "total_cycles"
+    assert found == [int(row["cycles"]) for row in rows]
+    assert len(rows) == 27
+
+
+def test_export_of_a_slow_core_has_its_clock() -> None:
+    simulator = CpuSimulator("dvfs")
+    values = {**simulator.space.design_at(simulator.space.default_indices), "clock_ghz": 1.5}
+
+    files = simulator.export(
+        "champsim", simulator.space.indices_of(values), simulator.workload("sort")
+    )
+
+    config = json.loads(files["champsim_config.json"])
+    assert config["ooo_cpu"][0]["frequency"] == 1500
+    assert config["physical_memory"]["data_rate"] == 3200
+    # In cycles of the memory, 625 ps: 50 ns in whole cycles of the core, 666 ps.
+    assert config["virtual_memory"]["minor_fault_penalty"] == 75 * 666 // 625
 
 
 def test_further_port_costs_more_than_a_copy() -> None:

@@ -13,6 +13,7 @@ from archgym.report.decision import decide
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tasks.task import Task
+from tests.conformance.small import declared
 
 # Simulators with an area and a power, as quick as they can be.
 PRICED: dict[str, dict[str, Any]] = {
@@ -28,8 +29,6 @@ OBSERVED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dram", {"device": "ddr5", "requests": "500"}),
     ("soc", {}),
 )
-# No area, or machines that are bought, whose cost of ownership `cluster` and `moe` have.
-OTHERS = {"cluster", "dram", "kv", "moe", "noc"}
 # Simulators with metrics that are expressions of others.
 DERIVED = {
     **{name: {"node": "7nm", **options} for name, options in PRICED.items()},
@@ -57,7 +56,9 @@ def test_every_simulator_with_area_and_power_has_a_node() -> None:
 
     assert declaring == set(PRICED)
     # A composition has the options of its parts.
-    assert {name for name in simulator_names() if "+" not in name} - declaring == OTHERS
+    assert {name for name in simulator_names() if "+" not in name} - declaring == set(
+        declared("WITHOUT_NODE")
+    )
 
 
 def test_every_simulator_with_derived_metrics_is_known() -> None:

@@ -20,6 +20,9 @@ HEADER = "cycle,source,destination,flits,waits_for\n"
         (HEADER + "0,1,2,1,0\n", "earlier packet"), (HEADER + "-1,1,2,1,\n", "must read like"),
         (HEADER + "0,1,2,1e3,\n", "must read like"), (HEADER + f"{10**15},1,2,1,\n", "`cycle`"),
         (HEADER + "9" * 5000 + ",1,2,1,\n", "must read like"),
+        (HEADER + "0,1,2,4095,\n" * 2050, "at most"), (HEADER + "0," * 99_999 + "\n", "must read"),
+        (HEADER.replace("flits", "size"), "first line"), (HEADER + "0,1,2,1,0x1\n", "earlier"),
+        (HEADER + '"' + "7" * 200_000, "cannot be read"),
     ],
 )  # fmt: skip
 def test_bad_line_of_a_list_is_named_in_one_line(tmp_path: Path, text: str, problem: str) -> None:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import product
 from typing import Final
 
-from archgym.errors import InvalidDesignError
 from archgym.simulators.accelerator.formats.files import architecture_yaml
 from archgym.simulators.accelerator.formats.timeloop_nodes import spread_name
 from archgym.simulators.accelerator.formats.timeloop_problem import problem_text
@@ -20,6 +19,7 @@ from archgym.simulators.accelerator.machine.architecture import Architecture, Le
 from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping
 from archgym.simulators.accelerator.mapping.mapper import Found, Search, find_mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 ARCHITECTURE: Final = "architecture"

@@ -6,8 +6,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
-from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.accelerator.formats.timeloop_nodes import TAGS
 from archgym.simulators.accelerator.formats.timeloop_yaml import (
     is_timeloop,
@@ -17,6 +15,13 @@ from archgym.simulators.accelerator.formats.timeloop_yaml import (
 from archgym.simulators.accelerator.machine.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.machine.mapping import LevelLoops, Mapping, loops_from_text
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.kit import (
+    ArchGymError,
+    InvalidArgumentError,
+    Node,
+    read_document,
+    unknown_name,
+)
 
 ARCHITECTURES: Final = ("eyeriss-like", "simba-like", "ws-systolic-16", "tpu-like", "gemmini-like")
 """Built-in architectures, each a file in `data/architectures`."""

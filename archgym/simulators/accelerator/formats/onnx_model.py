@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
-from archgym.errors import FileFormatError, MissingExtraError
-from archgym.files.storage import storage_errors
 from archgym.simulators.accelerator.workloads import network_csv
+from archgym.simulators.kit import FileFormatError, MissingExtraError, storage_errors
 
 # chosen: the limit of protocol buffers, and ten times the nodes of large exported models.
 _MAX_BYTES: Final = 2**31 - 1

@@ -27,7 +27,6 @@ _DATAFLOWS: Final = {
 _CONFIG: Final = """\
 [general]
 run_name = output
-
 [architecture_presets]
 ArrayHeight = {height}
 ArrayWidth = {width}
@@ -41,7 +40,6 @@ Dataflow = {dataflow}
 ReadRequestBuffer = 64
 WriteRequestBuffer = 64
 Bandwidth = 10
-
 [layout]
 IfmapCustomLayout = False
 FilterCustomLayout = False
@@ -51,29 +49,19 @@ IfmapSRAMBankPort = 2
 FilterSRAMBankBandwidth = 10
 FilterSRAMBankNum = 10
 FilterSRAMBankPort = 2
-
 [sparsity]
 SparsitySupport = false
-
 [run_presets]
 InterfaceBandwidth = CALC
 UseRamulatorTrace = False
 """
 # `python -m scalesim.scale` does the same, and writes traces of gigabytes whatever `-s` says.
-_RUN: Final = '''\
-"""Run SCALE-Sim without traces of single words."""
-
+_RUN: Final = """\
 from scalesim.scale_sim import scalesim
 
-simulation = scalesim(
-    save_disk_space=True,
-    verbose=False,
-    config="scale.cfg",
-    topology="topology.csv",
-    layout="layout.csv",
-)
-simulation.run_scale(top_path=".")
-'''
+files = {"config": "scale.cfg", "topology": "topology.csv", "layout": "layout.csv"}
+scalesim(save_disk_space=True, verbose=False, **files).run_scale(top_path=".")
+"""
 _COLUMNS: Final = (
     "Layer name", "IFMAP Height", "IFMAP Width", "Filter Height", "Filter Width", "Channels",
     "Num Filter", "Strides",
@@ -91,6 +79,8 @@ def scale_sim_files(
       network: The network.
       metrics: Metrics of the design on it.
     """
+    height, width = int(str(design["array_height"])), int(str(design["array_width"]))
+    array = (height, width, str(design["dataflow"]))
     # SCALE-Sim takes "DP" in a name for a depthwise layer, and a comma for its end.
     names = [f"layer{number}" for number in range(1, 1 + len(network.layers))]
     rows = [[name, *_row(layer.problem)] for name, layer in zip(names, network.layers, strict=True)]
@@ -98,19 +88,14 @@ def scale_sim_files(
     parts = [[name, *20 * [1]] for name in names]
     files = {
         "scale.cfg": _CONFIG.format(
-            height=design["array_height"], width=design["array_width"],
-            dataflow=_DATAFLOWS[str(design["dataflow"])],
+            height=height, width=width, dataflow=_DATAFLOWS[array[2]]
         ),
         "topology.csv": _table([_COLUMNS, *rows]),
         "layout.csv": _table([["Layer name", "Parts"], *parts]),
         "run.py": _RUN,
     }  # fmt: skip
     runs = [layer.count * products(layer.problem)[0] for layer in network.layers]
-    side = int(str(design["array_height"])), int(str(design["array_width"]))
-    spent = [
-        layer.count * systolic_run(layer.problem, *side, str(design["dataflow"])).cycles
-        for layer in network.layers
-    ]
+    spent = [layer.count * systolic_run(layer.problem, *array).cycles for layer in network.layers]
     numbers = [
         Number(
             metric="latency_cycles", value=metrics["latency_cycles"], unit="cycles", file=_REPORT,

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from archgym.errors import InvalidArgumentError
-from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.machine.architecture import Level, MacArray
 from archgym.simulators.accelerator.machine.energy import (
     ADDRESS_GENERATORS,
@@ -18,6 +16,7 @@ from archgym.simulators.accelerator.machine.energy import (
     scaled,
     sram,
 )
+from archgym.simulators.kit import InvalidArgumentError, Node
 
 _STORAGE: Final = (
     "DRAM", "SRAM", "smartbuffer_SRAM", "smartbuffer_RF", "reg_storage", "regfile",

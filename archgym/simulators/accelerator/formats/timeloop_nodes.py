@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.formats.timeloop_components import (
     Placed,
     attributes_of,
 )
+from archgym.simulators.kit import Node
 
 TAGS: Final = ("!Component", "!Container", "!Hierarchical", "!Nothing", "!Parallel")
 """Tags of the nodes of an architecture."""

@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.errors import ArchGymError
-from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.problem import TENSORS, Axis, Problem
+from archgym.simulators.kit import ArchGymError, Node
 
 TENSOR_ALIASES: Final = {"A": "Inputs", "B": "Weights", "Z": "Outputs"}
 """Names of the tensors of a product in Timeloop's shape gemm-ABZ."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
-from archgym.errors import ArchGymError
-from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.accelerator.formats.timeloop_components import mac_of, storage_of
 from archgym.simulators.accelerator.formats.timeloop_nodes import (
     TAGS,
@@ -27,6 +25,7 @@ from archgym.simulators.accelerator.formats.timeloop_problem import TENSOR_ALIAS
 from archgym.simulators.accelerator.machine.architecture import Architecture, Level
 from archgym.simulators.accelerator.machine.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.kit import ArchGymError, Node, read_document
 
 _FACTOR: Final = re.compile(r"([A-Za-z][A-Za-z_]*)\s*=?\s*([0-9]{1,9})(,[0-9]+)?[\s,]*")
 _MOST_TEXT: Final = 1000  # chosen: about ten times the longest list of factors

@@ -7,7 +7,6 @@ loop that it depends on steps, which needs no walk.
 
 import numpy as np
 
-from archgym.runtime.kernels import entry_point, inlined
 from archgym.simulators.accelerator.kernel.buffers import Work
 from archgym.simulators.accelerator.kernel.layout import VALID, lay_out, tile_words
 from archgym.simulators.accelerator.kernel.neighbours import (
@@ -20,6 +19,7 @@ from archgym.simulators.accelerator.kernel.neighbours import (
 from archgym.simulators.accelerator.machine.architecture import Machine
 from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import OUTPUTS, Shape
+from archgym.simulators.kit.kernels import entry_point, inlined
 
 TIMELOOP, IDEAL, LEAST = 0, 1, 2
 """`LEAST` bounds the counts of both from below for any order of the loops."""

@@ -8,11 +8,11 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
 from archgym.simulators.accelerator.kernel.buffers import work_for
 from archgym.simulators.accelerator.machine.architecture import Architecture
 from archgym.simulators.accelerator.machine.mapping import Mapping, MappingArrays
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.kit import unknown_name
 
 COUNT_MODES: Final = ("timeloop", "ideal")
 """`timeloop` has Timeloop's shortcuts; `ideal` counts every iteration exactly."""

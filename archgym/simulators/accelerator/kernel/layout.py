@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from archgym.runtime.kernels import inlined
 from archgym.simulators.accelerator.kernel.buffers import Work
 from archgym.simulators.accelerator.machine.architecture import Machine
 from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Shape
+from archgym.simulators.kit.kernels import inlined
 
 # Reasons why a mapping cannot run; a status is 16 x the level + the reason.
 VALID, OVER_CAPACITY, FAN_OUT_X, FAN_OUT_Y, FAN_OUT, NOT_KEPT = range(6)

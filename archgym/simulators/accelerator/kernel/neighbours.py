@@ -14,12 +14,12 @@ After a move, the next tile of an instance may be the last one of a neighbour. T
 same.
 """
 
-from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.accelerator.kernel.buffers import Work
 from archgym.simulators.accelerator.kernel.layout import axis_size, tile_words
 from archgym.simulators.accelerator.machine.architecture import Machine
 from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Shape
+from archgym.simulators.kit.kernels import compiled, inlined
 
 
 @inlined

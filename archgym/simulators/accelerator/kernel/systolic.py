@@ -14,15 +14,20 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import BatchResult
 from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.workloads import Network
-from archgym.spaces.parameter import Categorical, PowerOfTwo
-from archgym.spaces.space import DesignSpace
+from archgym.simulators.kit import (
+    BatchResult,
+    Categorical,
+    DesignSpace,
+    InvalidArgumentError,
+    Limit,
+    MetricSpec,
+    Objective,
+    PowerOfTwo,
+    Term,
+    unknown_name,
+)
 
 SYSTOLIC: Final = "systolic"
 """Space whose designs are systolic arrays with a fixed dataflow."""

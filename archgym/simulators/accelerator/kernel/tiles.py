@@ -20,17 +20,21 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import unknown_name
-from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import BatchResult
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, SystolicRun, systolic_run
 from archgym.simulators.accelerator.machine.energy import multiply_accumulate, registers, sram
 from archgym.simulators.accelerator.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.workloads import Network
-from archgym.spaces.parameter import Categorical, PowerOfTwo
-from archgym.spaces.space import DesignSpace
+from archgym.simulators.kit import (
+    BatchResult,
+    Categorical,
+    DesignSpace,
+    Limit,
+    MetricSpec,
+    Objective,
+    PowerOfTwo,
+    Term,
+    unknown_name,
+)
 
 BUFFERED: Final = "systolic-buffered"
 """Space whose designs are systolic arrays with buffers."""

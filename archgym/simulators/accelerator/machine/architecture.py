@@ -12,8 +12,8 @@ from typing import Final, NamedTuple, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.problem import TENSORS
+from archgym.simulators.kit import InvalidArgumentError, unknown_name
 
 MAX_LEVELS: Final = 8  # chosen: the deepest published architecture here has 6
 # chosen: the size of a TPU; hash tables of neighbours have twice that size.

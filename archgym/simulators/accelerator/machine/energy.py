@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
 from archgym.physics.arrays import TABLE_NODE, cells, node_ratios
 from archgym.physics.economics import NODES
+from archgym.simulators.kit import InvalidArgumentError
 
 # Clock of these components: Aladdin's tables are for 5 ns.
 CLOCK_MHZ: Final = 200.0

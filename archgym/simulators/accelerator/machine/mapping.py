@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.machine.architecture import Architecture
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.kit import InvalidArgumentError
 
 _MAX_LOOPS: Final = 64  # chosen: more than eight dimensions with eight loops each
 _KINDS: Final = ("temporal", "spatial_x", "spatial_y")

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from archgym.runtime.kernels import compiled, entry_point, inlined
 from archgym.simulators.accelerator.kernel.buffers import Work
 from archgym.simulators.accelerator.kernel.counting import assess
 from archgym.simulators.accelerator.kernel.layout import VALID, lay_out, tile_words
 from archgym.simulators.accelerator.machine.architecture import Machine
 from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Shape
+from archgym.simulators.kit.kernels import compiled, entry_point, inlined
 
 ENERGY, CYCLES, EDP = range(3)
 

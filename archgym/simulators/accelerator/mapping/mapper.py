@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.kernel.buffers import work_for
 from archgym.simulators.accelerator.kernel.evaluation import (
     COUNT_MODES,
@@ -25,6 +24,7 @@ from archgym.simulators.accelerator.machine.mapping import (
 )
 from archgym.simulators.accelerator.mapping.bounds import LowerBound, lower_bound
 from archgym.simulators.accelerator.problem import Problem
+from archgym.simulators.kit import InvalidArgumentError
 
 if TYPE_CHECKING:
     from archgym.simulators.accelerator.mapping.annealing import Moves

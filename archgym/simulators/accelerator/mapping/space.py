@@ -6,7 +6,6 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mappings
 from archgym.simulators.accelerator.machine.architecture import (
     Architecture,
@@ -24,8 +23,15 @@ from archgym.simulators.accelerator.machine.mapping import MappingArrays
 from archgym.simulators.accelerator.mapping.bounds import lower_bound
 from archgym.simulators.accelerator.mapping.mapper import map_space
 from archgym.simulators.accelerator.problem import Problem
-from archgym.spaces.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
-from archgym.spaces.space import DesignSpace
+from archgym.simulators.kit import (
+    Categorical,
+    DesignSpace,
+    Factorisation,
+    InvalidArgumentError,
+    Ordinal,
+    Parameter,
+    Permutation,
+)
 
 
 @final

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.dram.kernel.power import close_account
 from archgym.simulators.dram.ramulator.kernel.controller import (
     PATIENCE,
@@ -20,6 +19,7 @@ from archgym.simulators.dram.ramulator.kernel.controller import (
     view_of,
 )
 from archgym.simulators.dram.ramulator.kernel.state import FAR, NONE
+from archgym.simulators.kit.kernels import entry_point, helper
 
 IS_STUCK, TICKS, N_ACCEPTED = range(3)
 """Entries of `out`."""

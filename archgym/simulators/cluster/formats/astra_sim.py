@@ -8,11 +8,15 @@ import json
 from dataclasses import asdict
 from typing import Any, Final
 
-from archgym.errors import InvalidDesignError
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Built
+from archgym.simulators.cluster.machine.design import Built
+from archgym.simulators.cluster.machine.system import COLLECTIVES, System
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Tool, folder
 
+_SHARED: Final = (
+    "Messages share links in the design's fidelity. The networks of ASTRA-sim are those of the "
+    "fidelities congestion-free and store-and-forward."
+)
 _COMMAND: Final = """\
 "$tool" \\
   --workload-configuration="${WORKLOAD:?names the prefix of Chakra traces}" \\
@@ -62,6 +66,7 @@ def astra_sim_files(built: Built) -> dict[str, str]:
             "ASTRA-sim reads the iteration as Chakra traces, a file for each NPU, which are not "
             "among these files: name their prefix as WORKLOAD. No program reads parallelism.json; "
             "it says which parallelisation the traces must have.",
+            *[_SHARED] * system.shared,
         ],
         why_none="Without the traces of the iteration no time can be compared.",
     )

@@ -8,10 +8,9 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError, SimulatorError
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.graphs import Graphs
-from archgym.simulators.cluster.kernel.system import (
+from archgym.simulators.cluster.machine.system import (
     COLLECTIVES,
     GROUP_ENDPOINT_NS,
     INTER,
@@ -20,6 +19,7 @@ from archgym.simulators.cluster.kernel.system import (
     System,
     algorithm_code,
 )
+from archgym.simulators.kit import InvalidArgumentError, SimulatorError
 
 Ints = npt.NDArray[np.int64]
 

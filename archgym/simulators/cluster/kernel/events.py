@@ -7,8 +7,8 @@ found again through a table that forgets; a second bucket of the same time comes
 
 from typing import Any
 
-from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel import state as st
+from archgym.simulators.kit.kernels import helper, inlined, kept_apart
 
 # Knuth's multiplicative hash of times; the table has 2^10 places.
 _MULTIPLIER = 0x9E3779B97F4A7C1

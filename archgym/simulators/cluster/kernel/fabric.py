@@ -12,8 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_choice, check_whole
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError, check_choice, check_whole
 
 EXCHANGE_PATHS: Final = ("ecmp", "split", "spray")
 # chosen: draws of the hash that the expected contention is taken over; its error is then some 2 %.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.cluster.kernel import state
-from archgym.simulators.cluster.kernel.system import System
+from archgym.simulators.cluster.machine.system import System
 
 Ints = npt.NDArray[np.int64]
 

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel import state as st
 from archgym.simulators.cluster.kernel.events import give_back, log_event, schedule, take_block
+from archgym.simulators.kit.kernels import helper, inlined, kept_apart
 
 
 @inlined

@@ -8,7 +8,6 @@ Models*, ISCA 2022, as ASTRA-sim 2 does it.
 import math
 from typing import Any
 
-from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel import state as st
 from archgym.simulators.cluster.kernel.events import (
     account,
@@ -20,6 +19,7 @@ from archgym.simulators.cluster.kernel.events import (
 )
 from archgym.simulators.cluster.kernel.network import post, transmit
 from archgym.simulators.cluster.kernel.queues import enter, launch, queue_of
+from archgym.simulators.kit.kernels import helper, inlined, kept_apart
 
 _MIB = 1048576.0
 # A smaller gap of loads keeps the ascending order: a sixteenth of a chunk.

@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel import state as st
 from archgym.simulators.cluster.kernel.events import add_entry, log_event, take_block
 from archgym.simulators.cluster.kernel.network import post, transmit, transmit_to_all
+from archgym.simulators.kit.kernels import helper, inlined, kept_apart
 
 
 @inlined

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel import state as st
 from archgym.simulators.cluster.kernel.phases import phase_queue, start_phase
+from archgym.simulators.kit.kernels import helper, inlined, kept_apart
 
 
 @inlined

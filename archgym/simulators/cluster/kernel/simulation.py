@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper, kept_apart, pointer
 from archgym.simulators.cluster.kernel import state as st
 from archgym.simulators.cluster.kernel.events import (
     close_bucket,
@@ -16,6 +15,7 @@ from archgym.simulators.cluster.kernel.network import advance, free_link, meet
 from archgym.simulators.cluster.kernel.nodes import add_ready, node_done
 from archgym.simulators.cluster.kernel.phases import arrived, packet_waited, phase_queue
 from archgym.simulators.cluster.kernel.queues import enter, launch, leave, queue_of
+from archgym.simulators.kit.kernels import entry_point, helper, kept_apart, pointer
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,9 @@ from typing import Final
 
 import numpy as np
 
-MAX_DIMS: Final = 8
+from archgym.simulators.cluster.machine import system
+
+MAX_DIMS: Final = system.MAX_DIMS
 DIM_BITS: Final = 3  # of a dimension in an order or a code
 NONE: Final = np.int64(-1)
 
@@ -24,7 +26,7 @@ ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, ALL_TO_ALL = map(np.int64, range(4))
 
 # Algorithms; `direct` carries its window as a multiple of WINDOW.
 RING_ALGORITHM, DIRECT, HALVING_DOUBLING, TREE = range(4)
-WINDOW: Final = 4
+WINDOW: Final = len(system.ALGORITHMS)
 
 # Orders within a queue and of dimensions.
 FIFO, REDUCE_GATHER, SMALLEST_FIRST, LESS_REMAINING = range(4)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper, kept_apart
 from archgym.simulators.cluster.kernel import state as st
+from archgym.simulators.kit.kernels import entry_point, helper, kept_apart
 
 Array = npt.NDArray[Any]
 

@@ -5,9 +5,6 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.checks import check_whole
-from archgym.control.runs import Counter, Floats, Part, Run, completed
-from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES_OF_COUNTS
@@ -17,7 +14,8 @@ from archgym.simulators.cpu.metrics import Operation, on_and_off_chip
 from archgym.simulators.cpu.power import NOMINAL_GHZ
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads.programs import InstructionTrace
-from archgym.spaces.parameter import Value
+from archgym.simulators.kit import SimulatorError, Value, check_whole
+from archgym.simulators.kit.control import Counter, Floats, Part, Run, completed
 
 COUNTERS: Final = (
     Counter(name="ipc", low=0.0, high=4.0, doc="Instructions a cycle."),

@@ -6,15 +6,21 @@ from typing import Annotated, Final
 
 import numpy as np
 
-from archgym.control.declaration import Control, RuleView
-from archgym.control.runs import Run
-from archgym.control.tasks import ControlTask, episodes_of, joined_names, product, seed_of, turns
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.options import Option
-from archgym.rules.domain import templates
 from archgym.simulators.cpu.control.runs import COSTS, CYCLES, CoresRun, CpuRun
 from archgym.simulators.cpu.workloads.programs import InstructionTrace, trace_of
-from archgym.spaces.parameter import Value
+from archgym.simulators.kit import InvalidArgumentError, Option, Value, unknown_name
+from archgym.simulators.kit.control import (
+    Control,
+    ControlTask,
+    RuleView,
+    Run,
+    episodes_of,
+    joined_names,
+    product,
+    seed_of,
+    turns,
+)
+from archgym.simulators.kit.rules import templates
 from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import ENDINGS, looks_like_trace, read_records
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidDesignError
 from archgym.simulators.cpu.machine import (
     DEFAULTS,
     NOMINAL_MHZ,
@@ -22,6 +21,7 @@ from archgym.simulators.cpu.machine import (
     Machine,
     cycle_ps,
 )
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 _CORE: Final = {
@@ -75,10 +75,14 @@ _COMMAND: Final = """\
 here=$PWD
 home=$(dirname -- "$tool")
 base64 -d trace.base64 > trace.champsimtrace.xz
+rm -rf build
 cp -rs "$home" build
 rm -rf build/.csconfig build/_configuration.mk build/bin
-(cd build && ./config.sh "$here/champsim_config.json" && make) > build.log 2>&1 || {{
-  tail -n 5 build.log >&2; exit 1; }}
+cd build
+log=$here/build.log
+{{ ./config.sh --makedir "$PWD" "$here/champsim_config.json" && make; }} > "$log" 2>&1 || {{
+  tail -n 5 "$log" >&2; exit 1; }}
+cd "$here"
 build/bin/champsim --hide-heartbeat -w {warmup} -i {length} trace.champsimtrace.xz
 """
 _BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
@@ -146,7 +150,7 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
     core = {"frequency": clock_mhz, **section("CPU", _CORE)}
     core |= {"branch_predictor": predictor, "btb": "basic_btb"}
     config: dict[str, Any] = {
-        "executable_name": "bin/champsim",
+        "executable_name": "champsim",
         "block_size": _BLOCK_BYTES,
         "page_size": _PAGE_BYTES,
         "heartbeat_frequency": 10_000_000,

@@ -1,10 +1,10 @@
 """Compiled back end: dispatch, scheduling, execution, loads and stores, retirement."""
 
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
-from archgym.simulators.cpu.kernel.channels import lowest_bit, send
+from archgym.simulators.cpu.kernel.channels import send
 from archgym.simulators.cpu.kernel.layout import Words
 from archgym.simulators.cpu.workloads import derivation as rec
+from archgym.simulators.kit.kernels import helper, lowest_bit
 
 _CHANNEL = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D
 

@@ -1,8 +1,8 @@
 """Compiled branch prediction: targets, and the four direction predictors."""
 
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.kit.kernels import helper
 
 # Types of targets.
 _ALWAYS, _CONDITIONAL, _INDIRECT, _RETURN = range(4)

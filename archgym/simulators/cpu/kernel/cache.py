@@ -1,6 +1,5 @@
 """Compiled cache: one component that serves as L1I, L1D, L2C, LLC and as the three TLBs."""
 
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.channels import (
     answer,
@@ -19,6 +18,7 @@ from archgym.simulators.cpu.kernel.replacement import (
     note_hit,
 )
 from archgym.simulators.cpu.kernel.walker import data_page
+from archgym.simulators.kit.kernels import helper
 
 
 @helper

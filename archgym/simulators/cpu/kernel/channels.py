@@ -1,34 +1,8 @@
-"""Compiled requests, queues, answers and merging between components, and sets of bits."""
+"""Compiled requests, queues, answers and merging between components."""
 
-from collections.abc import Callable
-from typing import Any, cast
-
-import numpy as np
-from llvmlite import ir
-from numba import config, types
-from numba.extending import intrinsic
-
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Words
-
-
-def _lowest_bit(typing_context: Any, word: Any) -> Any:
-    """Return the signature and code of the index of a word's lowest set bit."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), generate
-
-
-# Compiled code calls it with other arguments than the function that generates the call.
-lowest_bit: Callable[[int], int] = cast(Callable[[int], int], intrinsic(_lowest_bit))
-if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at run time
-    # Other kernels shift its result, which must have 64 bits.
-    lowest_bit = cast(
-        Callable[[int], int], lambda word: np.int64((int(word) & -int(word)).bit_length() - 1)
-    )
+from archgym.simulators.kit.kernels import helper
 
 
 @helper

@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper, pointer
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.back import (
     complete,
@@ -31,6 +30,7 @@ from archgym.simulators.cpu.kernel.front import (
 from archgym.simulators.cpu.kernel.layout import Ints, Words
 from archgym.simulators.cpu.kernel.memory import catch_up, last_run, step_memory
 from archgym.simulators.cpu.kernel.walker import start_pages, step_walker
+from archgym.simulators.kit.kernels import entry_point, helper, pointer
 
 # chosen: a walk of five faults takes some 2,000 cycles; more without retirement never end.
 _PATIENCE: Final = 1_000_000

@@ -1,6 +1,5 @@
 """Compiled front end: instructions enter, are fetched, decoded and handed to dispatch."""
 
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.branches import (
     find_entry,
@@ -15,6 +14,7 @@ from archgym.simulators.cpu.kernel.branches import (
 from archgym.simulators.cpu.kernel.channels import free_node, has_room, new_node, send
 from archgym.simulators.cpu.kernel.layout import Words
 from archgym.simulators.cpu.workloads import derivation as rec
+from archgym.simulators.kit.kernels import helper
 
 _CHANNEL = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1I
 _DIB_SIZE = 2  # key + 1, stamp

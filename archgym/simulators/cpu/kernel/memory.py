@@ -1,9 +1,9 @@
 """Compiled DRAM controller: banks, refresh, read and write modes."""
 
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
-from archgym.simulators.cpu.kernel.channels import answer, free_request, lowest_bit, pop
+from archgym.simulators.cpu.kernel.channels import answer, free_request, pop
 from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.kit.kernels import helper, lowest_bit
 
 _UPPER = lay.CHANNELS + lay.CHANNEL_SIZE * lay.LLC_DRAM
 

@@ -1,11 +1,10 @@
 """Compiled replacement policies, and the prefetchers of caches."""
 
-from archgym.runtime.hooks import call_hook, store_word
-from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.branches import find_entry, victim_entry
 from archgym.simulators.cpu.kernel.channels import new_request
 from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.kit.kernels import call_hook, helper, kept_apart, store_word
 
 _LRU, _SRRIP, _DRRIP, _SHIP, _SRRIP_AS_SHIPPED, _DRRIP_AS_SHIPPED, _SHIP_AS_SHIPPED = range(7)
 _NEXT_LINE, _STRIDE = 1, 2

@@ -6,14 +6,14 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import SimulatorError
-from archgym.runtime.branches import branch_of
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.state import make_state, make_weights
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads.programs import InstructionTrace
+from archgym.simulators.kit import SimulatorError
+from archgym.simulators.kit.control import branch_of
 
 SWITCHABLE: Final[Mapping[str, int]] = {
     "l1i_prefetcher": lay.L1I,

@@ -1,10 +1,10 @@
 """Compiled page walker, its caches of page tables, and the page table itself."""
 
-from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.branches import find_entry, victim_entry
 from archgym.simulators.cpu.kernel.channels import answer, free_request, pop, send
 from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.kit.kernels import helper
 
 _UPPER = lay.CHANNELS + lay.CHANNEL_SIZE * lay.STLB_PTW
 _CACHE = lay.CHANNELS + lay.CHANNEL_SIZE * lay.PTW_L1D

@@ -8,11 +8,6 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.checks import check_choice
-from archgym.errors import InvalidArgumentError, SimulatorError, check_known, unknown_name
-from archgym.rules.case import RuleCase
-from archgym.rules.compilation import BLOCK, WAY, EntryPoints, Storage
-from archgym.rules.language import RuleSource
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Adapt, run_logged
@@ -21,8 +16,17 @@ from archgym.simulators.cpu.metrics import METRICS, measures
 from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import machine_of
 from archgym.simulators.cpu.workloads.programs import InstructionTrace, Program
+from archgym.simulators.kit import (
+    InvalidArgumentError,
+    SimulatorError,
+    check_choice,
+    check_known,
+    unknown_name,
+    with_values,
+)
+from archgym.simulators.kit.kernels import BLOCK, WAY, EntryPoints, Storage
+from archgym.simulators.kit.rules import RuleCase, RuleSource
 from archgym.simulators.translation.rules.bounds import optimum_misses
-from archgym.spaces.texts import with_values
 
 _CACHES: Final = {"l1d": "L1D", "l2": "L2C", "llc": "LLC"}
 BUILT_IN: Final[Mapping[str, tuple[str, int]]] = {

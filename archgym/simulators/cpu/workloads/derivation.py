@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.kit.kernels import entry_point, helper
 
 Ints = npt.NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import FileFormatError, unknown_name
+from archgym.simulators.kit import FileFormatError, unknown_name
 from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import MIN_RECORDS, looks_like_trace, read_records
 

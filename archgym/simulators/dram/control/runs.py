@@ -6,21 +6,21 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.control.runs import Counter, Floats, Part, Run, completed
-from archgym.errors import (
-    InvalidArgumentError,
-    InvalidDesignError,
-    SimulatorError,
-    sentence,
-)
-from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.dramsys.kernel.core_power import core_power
 from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, peak_bytes_per_ps
 from archgym.simulators.dram.ramulator.machine import has_energy
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.space import machine_of
-from archgym.spaces.parameter import Value
+from archgym.simulators.kit import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    Value,
+    Workload,
+    sentence,
+)
+from archgym.simulators.kit.control import Counter, Floats, Part, Run, completed
 
 _AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
 # chosen: ten times the latency at which the counter's range ends.

@@ -8,16 +8,6 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 
-from archgym.control.declaration import Control, RuleView
-from archgym.control.runs import Run
-from archgym.control.tasks import ControlTask, episodes_of, joined_names, product, seed_of, turns
-from archgym.errors import (
-    InvalidArgumentError,
-    unknown_name,
-)
-from archgym.evaluation.options import Option
-from archgym.evaluation.simulator import Workload
-from archgym.rules.domain import templates
 from archgym.simulators.dram.control.runs import (
     COSTS,
     ChannelsRun,
@@ -31,7 +21,19 @@ from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
 from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace
 from archgym.simulators.dram.workloads.trace import Trace
-from archgym.spaces.parameter import Value
+from archgym.simulators.kit import InvalidArgumentError, Option, Value, Workload, unknown_name
+from archgym.simulators.kit.control import (
+    Control,
+    ControlTask,
+    RuleView,
+    Run,
+    episodes_of,
+    joined_names,
+    product,
+    seed_of,
+    turns,
+)
+from archgym.simulators.kit.rules import templates
 
 _FOOTPRINT: Final = 2**30
 _Kind = Callable[[int, int], Trace]

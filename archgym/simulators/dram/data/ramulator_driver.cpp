@@ -63,14 +63,14 @@ int main(int argc, char** argv) {
     ++clock;
     memory->tick();
   }
-  double sum = 0;
-  size_t count = 0;
+  // Latencies are those of reads, or of writes where there are no reads.
+  double sum = 0, count = 0;
   const bool any_read = std::count(is_write.begin(), is_write.end(), false) > 0;
   for (size_t i = 0; i < n_requests; ++i) {
     if (any_read && is_write[i]) continue;
     sum += done[i] - due[i];
     ++count;
   }
-  std::printf("total_ticks: %ld\nmean_latency_ticks: %.9f\n", clock, count ? sum / count : 0.0);
+  std::printf("total_ticks: %ld\nmean_latency_ticks: %.9f\n", clock, count > 0 ? sum / count : 0.0);
   return 0;
 }

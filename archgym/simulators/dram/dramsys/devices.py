@@ -8,8 +8,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-from archgym.checks import check_choice
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.simulators.kit import InvalidArgumentError, check_choice, unknown_name
 
 STANDARDS = ("DDR3", "DDR4", "LPDDR4", "HBM2")
 

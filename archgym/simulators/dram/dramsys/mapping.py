@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.dram.dramsys.devices import Device
+from archgym.simulators.kit import InvalidArgumentError, unknown_name
 
 DECODED: Final = np.dtype(
     [("row", np.int32), ("bank", np.uint16), ("group", np.uint8), ("rank", np.uint8)]

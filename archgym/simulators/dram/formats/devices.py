@@ -30,9 +30,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
-from archgym.files.storage import open_file, storage_errors
-from archgym.files.yaml_document import Document, Node, read_document
 from archgym.simulators.dram.dramsys.devices import Device, device, dramsys_device_names
 from archgym.simulators.dram.dramsys.mapping import (
     FIELDS,
@@ -56,6 +53,16 @@ from archgym.simulators.dram.ramulator.machine import (
     Standard,
     speed_bins,
     standard,
+)
+from archgym.simulators.kit import (
+    Document,
+    FileFormatError,
+    InvalidArgumentError,
+    Node,
+    open_file,
+    read_document,
+    storage_errors,
+    unknown_name,
 )
 
 # chosen: far above any clock count and current, so that no sum overflows.

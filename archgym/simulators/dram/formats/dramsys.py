@@ -4,11 +4,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from archgym.errors import InvalidArgumentError
-from archgym.files.yaml_document import Node, node_of, read_json
 from archgym.simulators.dram.dramsys.devices import STANDARDS, Device
 from archgym.simulators.dram.dramsys.kernel.timing import device_table
 from archgym.simulators.dram.dramsys.mapping import AddressMapping
+from archgym.simulators.kit import InvalidArgumentError, Node, node_of, read_json
 
 MAPPING_KEYS: Final = {
     "byte": "BYTE_BIT",

@@ -1,10 +1,10 @@
-"""Designs as files of DRAMSys 4, or as a script of Ramulator 2.1.
+"""Designs as simulations of DRAMSys 4, or as a memory and requests of Ramulator 2.1.
 
 The keys are those of DRAMSys 4.0 (github.com/tukl-msd/DRAMSys, `library/resources`):
 a simulation names files with an address mapping (`CONGEN`), a controller (`mcconfig`), a memory
 specification (`memspec`), settings of the simulator (`simconfig`) and of temperatures, each in a
-folder of its own. The classes are those of
-Ramulator 2.1 (github.com/CMU-SAFARI/ramulator2, `python/ramulator`).
+folder of its own. The classes are those of Ramulator 2.1 (github.com/CMU-SAFARI/ramulator2,
+`python/ramulator`).
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError
 from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.kernel.bursts import split
 from archgym.simulators.dram.dramsys.mapping import AddressMapping
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, MAPPING_KEYS
 from archgym.simulators.dram.workloads.trace import Trace, trace_text
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 if TYPE_CHECKING:
@@ -46,18 +46,11 @@ _SIMULATION: Final[Mapping[str, object]] = {
 }
 # Those of DRAMSys' `configs/thermalsim/config.json`, which it reads although none is simulated.
 _THERMAL: Final[Mapping[str, object]] = {
-    "TemperatureScale": "Celsius",
-    "StaticTemperatureDefaultValue": 89,
-    "ThermalSimPeriod": 100,
-    "ThermalSimUnit": "us",
-    "PowerInfoFile": "powerInfo.json",
-    "IceServerIp": "127.0.0.1",
-    "IceServerPort": 11880,
-    "SimPeriodAdjustFactor": 10,
-    "NPowStableCyclesToIncreasePeriod": 5,
-    "GenerateTemperatureMap": True,
-    "GeneratePowerMap": True,
-}
+    "TemperatureScale": "Celsius", "StaticTemperatureDefaultValue": 89, "ThermalSimPeriod": 100,
+    "ThermalSimUnit": "us", "PowerInfoFile": "powerInfo.json", "IceServerIp": "127.0.0.1",
+    "IceServerPort": 11880, "SimPeriodAdjustFactor": 10, "NPowStableCyclesToIncreasePeriod": 5,
+    "GenerateTemperatureMap": True, "GeneratePowerMap": True,
+}  # fmt: skip
 _POWERS: Final = {"dram_die_channel0": {"init_pow": 0, "threshold": 1.0}}
 DRAMSYS: Final = Tool(
     name="DRAMSys",
@@ -126,26 +119,17 @@ def dramsys_files(
     )  # fmt: skip
     ending = "rstl" if trace.relative else "stl"
     name = "archgym.json"
+    simulation = dict.fromkeys(("addressmapping", "mcconfig", "memspec", "simconfig"), name)
+    simulation |= {"simulationid": "archgym", "thermalconfig": name}
+    players = [{"clkMhz": trace.clock_mhz, "name": f"trace.{ending}"}]
+    mcconfig = {key: controller[column] for column, key in CONTROLLER_KEYS.items()}
+    simconfig = {**_SIMULATION, "PowerAnalysis": device.has_energy}
     contents: dict[str, dict[str, Any]] = {
-        "simulation.json": {
-            "simulation": {
-                "addressmapping": name,
-                "mcconfig": name,
-                "memspec": name,
-                "simconfig": name,
-                "simulationid": "archgym",
-                "thermalconfig": name,
-                "tracesetup": [{"clkMhz": trace.clock_mhz, "name": f"trace.{ending}"}],
-            }
-        },
+        "simulation.json": {"simulation": {**simulation, "tracesetup": players}},
         f"configs/amconfigs/{name}": {"CONGEN": _congen(mapping)},
-        f"configs/mcconfigs/{name}": {
-            "mcconfig": {key: controller[column] for column, key in CONTROLLER_KEYS.items()}
-        },
+        f"configs/mcconfigs/{name}": {"mcconfig": mcconfig},
         f"configs/memspecs/{name}": {"memspec": _memspec(device)},
-        f"configs/simulator/{name}": {
-            "simconfig": {**_SIMULATION, "PowerAnalysis": device.has_energy}
-        },
+        f"configs/simulator/{name}": {"simconfig": simconfig},
         f"configs/thermalsim/{name}": {"thermalsimconfig": _THERMAL},
         f"configs/thermalsim/{_THERMAL['PowerInfoFile']}": {"powerInfo": _POWERS},
     }

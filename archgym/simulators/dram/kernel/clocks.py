@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 
 _TERM: Final = re.compile(r"([+-]?)([A-Za-z][A-Za-z0-9_]*|[0-9]{1,6})")
 

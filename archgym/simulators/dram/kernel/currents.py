@@ -18,9 +18,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_choice
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.kernel.records import KINDS, RULES
+from archgym.simulators.kit import InvalidArgumentError, check_choice
 
 CORE_CAUSES: Final = (
     "act", "pre", "bg_act", "bg_pre", "RD", "WR", "RDA", "WRA",

@@ -10,8 +10,8 @@ Source:
 
 from typing import Any
 
-from archgym.runtime.kernels import entry_point, helper, inlined
 from archgym.simulators.dram.kernel import records as st
+from archgym.simulators.kit.kernels import entry_point, helper, inlined
 
 
 @helper

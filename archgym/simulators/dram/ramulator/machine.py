@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, final
 
-from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, currents_of
+from archgym.simulators.kit import InvalidArgumentError, unknown_name
 
 FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
 KINDS: Final = ("common", "split-activation", "two-bus")

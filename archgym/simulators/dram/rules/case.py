@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import SimulatorError, check_known, unknown_name
-from archgym.evaluation.simulator import Workload
-from archgym.rules.case import RuleCase
-from archgym.rules.language import RuleSource
 from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_COLUMNS, USER_SCHEDULER
 from archgym.simulators.dram.formats.devices import load_device
 from archgym.simulators.dram.simulator import DEFAULT_DEVICE, DramSimulator
-from archgym.spaces.texts import with_values
+from archgym.simulators.kit import SimulatorError, Workload, check_known, unknown_name, with_values
+from archgym.simulators.kit.rules import RuleCase, RuleSource
 
 if TYPE_CHECKING:
-    from archgym.rules.compilation import EntryPoints, Storage
     from archgym.simulators.dram.dramsys.kernel.batch import Tables
+    from archgym.simulators.kit.kernels import EntryPoints, Storage
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
     "fcfs": {"scheduler": "Fifo"},

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from archgym.rules.domain import Domain, Hook, deferred, templates
+from archgym.simulators.kit.rules import Domain, Hook, deferred, templates
 
 _CASE: Final = "archgym.simulators.dram.rules.case"
 _SCORE = ("bank", "row", "hit", "write", "turn", "age", "time")

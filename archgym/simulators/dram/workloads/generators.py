@@ -11,8 +11,8 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.checks import require
 from archgym.simulators.dram.workloads.trace import Trace
+from archgym.simulators.kit import require
 
 
 @final

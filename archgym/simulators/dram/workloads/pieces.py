@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.workloads.trace import Trace
+from archgym.simulators.kit import InvalidArgumentError
 
 # chosen: some 33 million bursts take a gigabyte.
 _MAX_BURSTS = 2**25

@@ -38,11 +38,10 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.checks import check_number
-from archgym.errors import unknown_name
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
 from archgym.simulators.dram.workloads.trace import Trace, read_trace
+from archgym.simulators.kit import check_number, unknown_name
 
 if TYPE_CHECKING:
     from archgym.traces.filtering import Requests

@@ -32,9 +32,14 @@ from typing import BinaryIO, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.files.remote import command_line
-from archgym.files.storage import open_file, write_atomic
+from archgym.simulators.kit import (
+    FileFormatError,
+    InvalidArgumentError,
+    StorageError,
+    command_line,
+    open_file,
+    write_atomic,
+)
 
 # chosen: some ten million lines; a gzip bomb stops here.
 MAX_BYTES = 256 * 2**20

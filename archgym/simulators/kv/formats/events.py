@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import FileFormatError
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import FileFormatError, report_loss
 from archgym.simulators.kv.formats.trace import MAX_REQUESTS, MAX_TIME_MS
 from archgym.traces.requests import Row, lines_of, parsed, whole
 

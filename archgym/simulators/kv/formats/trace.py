@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import FileFormatError
+from archgym.simulators.kit import FileFormatError
 from archgym.traces.requests import MAX_TOKENS, Row, lines_of, parsed, read_rows, whole
 
 Ints = npt.NDArray[np.int64]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.kit.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
 from archgym.simulators.kv.kernel.pool import (
     LOGGED,

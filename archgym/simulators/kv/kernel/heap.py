@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import helper
+from archgym.simulators.kit.kernels import helper
 from archgym.simulators.kv.workloads.arrays import Ints, Shorts
 
 

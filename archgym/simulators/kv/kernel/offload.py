@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.kit.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.pool import (
     Pool,
     Traits,

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.kit.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
 from archgym.simulators.kv.workloads.arrays import Blocks, Ints, Shorts
 

@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.runtime.kernels import helper
+from archgym.simulators.kit.kernels import helper
 from archgym.simulators.kv.kernel.heap import push, remove
 from archgym.simulators.kv.workloads.arrays import Floats, Ints, Shorts
 

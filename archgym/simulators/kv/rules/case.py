@@ -5,11 +5,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
 
-from archgym.checks import check_choice, parse_whole
-from archgym.errors import InvalidArgumentError, SimulatorError, check_known, unknown_name
-from archgym.rules.case import RuleCase
-from archgym.rules.language import RuleSource
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import (
+    InvalidArgumentError,
+    SimulatorError,
+    check_choice,
+    check_known,
+    parse_whole,
+    report_loss,
+    unknown_name,
+)
+from archgym.simulators.kit.rules import RuleCase, RuleSource
 from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.trace import SessionTrace
 from archgym.simulators.kv.kernel.policies import OFFERED

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.rules.domain import Domain, Hook, deferred, templates
+from archgym.simulators.kit.rules import Domain, Hook, deferred, templates
 
 _CASE: Final = "archgym.simulators.kv.rules.case"
 COUNTS: Final = ("hits", "requests", "rejected", "brought")

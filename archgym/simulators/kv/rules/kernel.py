@@ -6,7 +6,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from archgym.rules.compilation import SCORE
+from archgym.simulators.kit.kernels import SCORE
 from archgym.simulators.kv.kernel.heap import push, remove
 from archgym.simulators.kv.kernel.pool import (
     FREE,

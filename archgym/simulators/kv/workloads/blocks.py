@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.runtime.kernels import entry_point
+from archgym.simulators.kit.kernels import entry_point
 from archgym.simulators.kv.workloads.arrays import NEVER, Blocks, Ints, Shorts
 
 _FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)

@@ -7,8 +7,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import InvalidArgumentError, report_loss
 from archgym.simulators.kv.formats.trace import (
     MAX_REQUESTS,
     MAX_TIME_MS,

@@ -10,8 +10,7 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, unknown_name
-from archgym.files.storage import open_file, storage_errors
+from archgym.simulators.kit import FileFormatError, open_file, storage_errors, unknown_name
 from archgym.simulators.kv.formats.events import EVENTS, read_events
 from archgym.simulators.kv.formats.trace import Trace, read_requests, read_sessions
 from archgym.simulators.kv.workloads.stream import (

@@ -5,16 +5,13 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
-from archgym.checks import check_choice, check_whole
-from archgym.control.runs import Counter, Floats, Part, Run, completed
-from archgym.errors import InvalidDesignError
-from archgym.evaluation.simulator import Workload
+from archgym.simulators.kit import InvalidDesignError, Value, Workload, check_choice, check_whole
+from archgym.simulators.kit.control import Counter, Floats, Part, Run, completed
 from archgym.simulators.moe.kernel.run import documents, work_of
 from archgym.simulators.moe.kernel.state import ARRIVAL, FIRST, LAST, N_RUNNING, OUTPUT, PROMPT
 from archgym.simulators.moe.machine import columns as col
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.workloads.workload import Promise
-from archgym.spaces.parameter import Value
 
 COUNTERS: Final = (
     Counter(name="waiting", low=1.0, high=512.0, is_log=True, doc="Requests that wait, and one."),

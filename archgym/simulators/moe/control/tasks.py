@@ -7,11 +7,15 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 
-from archgym.control.declaration import Control
-from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import InvalidArgumentError
-from archgym.evaluation.options import Option
-from archgym.evaluation.simulator import Workload, default_workload
+from archgym.simulators.kit import InvalidArgumentError, Option, Workload, default_workload
+from archgym.simulators.kit.control import (
+    Control,
+    ControlTask,
+    episodes_of,
+    product,
+    seed_of,
+    turns,
+)
 from archgym.simulators.moe.control.runs import COSTS, MoeRun
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.workloads.requests import Requests, generate_requests

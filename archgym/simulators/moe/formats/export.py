@@ -1,6 +1,6 @@
 """Ways of serving as YAML, and as command lines of vLLM and llama.cpp.
 
-Options are those of `vllm serve` 0.11 and later (docs.vllm.ai, `serving/expert_parallel_deployment`
+Options are those of `vllm serve` 0.12 (docs.vllm.ai, `serving/expert_parallel_deployment`
 and the engine arguments) and of `llama-server` (github.com/ggml-org/llama.cpp, `tools/server`).
 Neither engine caches single experts or loads them ahead: `report.export` lists the parameters that
 have no option. A design that the engine could not start is refused: experts of bits that it has no
@@ -14,7 +14,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, Final
 
-from archgym.errors import InvalidDesignError
+from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Tool, folder
 from archgym.simulators.moe.machine.columns import CpuRule
 from archgym.simulators.moe.machine.engines import BITS, precision_of
@@ -33,7 +33,7 @@ FORMATS: Final = {
 }
 TOOLS: Final = {
     VLLM: Tool(
-        name="vLLM", release="0.11", get="pip install vllm==0.11.*", program="vllm",
+        name="vLLM", release="0.12", get="pip install vllm==0.12.*", program="vllm",
         inside="bin/vllm",
     ),
     LLAMA_CPP: Tool(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, inlined
+from archgym.simulators.kit.kernels import compiled, inlined
 from archgym.simulators.moe.kernel import caches
 from archgym.simulators.moe.kernel.caches import CacheState
 

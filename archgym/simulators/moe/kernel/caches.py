@@ -11,8 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_choice, check_whole
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError, check_choice, check_whole
 
 POLICIES: Final = (
     "lru",

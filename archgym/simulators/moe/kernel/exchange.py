@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import helper
+from archgym.simulators.kit.kernels import helper
 from archgym.simulators.moe.kernel.misses import padding_rows, unlike_share
 from archgym.simulators.moe.kernel.state import (
     ACCESSES,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper, pointer
+from archgym.simulators.kit.kernels import entry_point, helper, pointer
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import (
     count_area,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import helper, pointer
+from archgym.simulators.kit.kernels import helper, pointer
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.cache_kernel import begin_event, end_event
 from archgym.simulators.moe.kernel.caches import (

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import helper
+from archgym.simulators.kit.kernels import helper
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     CacheState,

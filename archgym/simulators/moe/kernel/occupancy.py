@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point
+from archgym.simulators.kit.kernels import entry_point
 from archgym.simulators.moe.kernel.predictor import chance
 from archgym.simulators.moe.kernel.state import whole
 

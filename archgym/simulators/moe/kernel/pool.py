@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import helper, inlined
+from archgym.simulators.kit.kernels import helper, inlined
 from archgym.simulators.moe.kernel import caches
 from archgym.simulators.moe.kernel.cache_kernel import (
     _first_key,

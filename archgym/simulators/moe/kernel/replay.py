@@ -6,8 +6,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_choice, check_whole
-from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.simulators.kit import InvalidArgumentError, SimulatorError, check_choice, check_whole
 from archgym.simulators.moe.kernel import caches
 from archgym.simulators.moe.kernel.caches import (
     CacheState,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point
+from archgym.simulators.kit.kernels import entry_point
 from archgym.simulators.moe.kernel.cache_kernel import begin_event, end_event, fill_by_priority
 from archgym.simulators.moe.kernel.caches import BELADY, STATIC, CacheState
 

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import SimulatorError
+from archgym.simulators.kit import SimulatorError
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     EVICTIONS,

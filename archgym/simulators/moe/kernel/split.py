@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.kit.kernels import entry_point, helper
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import add
 from archgym.simulators.moe.kernel.caches import CacheState

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.branches import branch_of
+from archgym.simulators.kit.control import branch_of
 from archgym.simulators.moe.kernel.state import NOW, State, Work, new_state
 from archgym.simulators.moe.kernel.steps import N_STATISTICS, serve_steps
 from archgym.simulators.moe.machine import columns as col

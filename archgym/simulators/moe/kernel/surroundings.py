@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import helper
+from archgym.simulators.kit.kernels import helper
 from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.state import State, Work
 from archgym.simulators.moe.machine import columns as col

@@ -15,8 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, final
 
-from archgym.errors import unknown_name
-from archgym.files.yaml_document import read_document
+from archgym.simulators.kit import read_document, unknown_name
 from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants
 from archgym.simulators.moe.machine.hardware import Gpu
 from archgym.simulators.moe.workloads.models import MoeModel

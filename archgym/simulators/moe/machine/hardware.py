@@ -8,8 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, final
 
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.files.yaml_document import Node, read_document
+from archgym.simulators.kit import InvalidArgumentError, Node, read_document, unknown_name
 
 _GB = 10**9
 # chosen: a thousand times the best of today, and the least that can be told from nothing.

@@ -6,7 +6,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 from archgym.simulators.moe.machine.columns import CHOICES
 from archgym.simulators.moe.machine.engines import padded_rows, precision_of
 from archgym.simulators.moe.machine.hardware import ACTIVATION_BYTES, NodePreset, efficiency

@@ -12,12 +12,19 @@ from typing import Any, Final, NoReturn, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import as_number, check_choice, whole
-from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, check_known
-from archgym.files.storage import open_file, storage_errors
-from archgym.rules.case import RuleCase
-from archgym.rules.language import RuleSource
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import (
+    FileFormatError,
+    InvalidArgumentError,
+    SimulatorError,
+    as_number,
+    check_choice,
+    check_known,
+    open_file,
+    report_loss,
+    storage_errors,
+    whole,
+)
+from archgym.simulators.kit.rules import RuleCase, RuleSource
 from archgym.simulators.moe.kernel.caches import (
     ADMISSIONS,
     FORCED,

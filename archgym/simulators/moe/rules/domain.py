@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.rules.domain import Domain, Hook, deferred, templates
+from archgym.simulators.kit.rules import Domain, Hook, deferred, templates
 
 
 def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from archgym.rules.compilation import BLOCK, INNER, SCORE
+from archgym.simulators.kit.kernels import BLOCK, INNER, SCORE
 
 Array = npt.NDArray[Any]
 

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.files.storage import storage_errors
-from archgym.files.yaml_document import read_json
+from archgym.simulators.kit import FileFormatError, InvalidArgumentError, read_json, storage_errors
 from archgym.simulators.moe.workloads.models import LatentAttention, LinearAttention, MoeModel
 
 # What `read_json` reads.

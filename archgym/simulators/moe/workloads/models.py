@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 
 # chosen: ten times the largest model that is served today, in every dimension.
 _LIMITS = {

@@ -8,8 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.files.yaml_document import Node, read_document
+from archgym.simulators.kit import InvalidArgumentError, Node, read_document, unknown_name
 from archgym.simulators.moe.workloads.huggingface import is_huggingface, read_huggingface
 from archgym.simulators.moe.workloads.models import (
     _LATENT,

@@ -11,9 +11,14 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_choice, check_number, check_whole
-from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit import (
+    FileFormatError,
+    InvalidArgumentError,
+    check_choice,
+    check_number,
+    check_whole,
+    report_loss,
+)
 from archgym.traces.requests import PIECE_TOKENS, read_rows
 
 # chosen: a day of the busiest public trace, and more tokens than any model reads at once.

@@ -14,9 +14,13 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_number, check_whole
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.files.yaml_document import read_document
+from archgym.simulators.kit import (
+    InvalidArgumentError,
+    check_number,
+    check_whole,
+    read_document,
+    unknown_name,
+)
 
 # chosen: an hour of a busy server; the array of it takes gigabytes.
 MAX_ENTRIES: Final = 2**31

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, inlined
+from archgym.simulators.kit.kernels import entry_point, inlined
 
 Array = npt.NDArray[Any]
 # chosen: a topic wanders over hundreds of tokens, so that steps of sixteen are fine enough; they

@@ -5,9 +5,13 @@ from typing import Final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.files.archive import read_archive, write_archive
-from archgym.runtime.reductions import report_reduction
+from archgym.simulators.kit import (
+    FileFormatError,
+    InvalidArgumentError,
+    read_archive,
+    report_reduction,
+    write_archive,
+)
 from archgym.simulators.moe.workloads.routing import Routing
 
 _ENDING: Final = ".routing.npz"

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.simulators.kit import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.moe.workloads.composition import composition_routing, llama_composition
 from archgym.simulators.moe.workloads.models import MoeModel
 from archgym.simulators.moe.workloads.presets import model

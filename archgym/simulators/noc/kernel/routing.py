@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, kept_apart
-from archgym.simulators.noc.kernel import state as st
+from archgym.simulators.kit.kernels import compiled, kept_apart
+from archgym.simulators.noc import state as st
 from archgym.simulators.noc.kernel.randoms import integer
 
 

@@ -2,24 +2,29 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
-from archgym.simulators.noc.kernel import state as st
-from archgym.simulators.noc.kernel.randoms import fraction, integer
+from archgym.simulators.kit.kernels import (
+    compiled,
+    entry_point,
+    inlined,
+    kept_apart,
+    lowest_bit,
+    pointer,
+)
+from archgym.simulators.noc import state as st
+from archgym.simulators.noc.kernel.randoms import LONG, integer, refill
 from archgym.simulators.noc.kernel.router import (
+    accept,
     flit_of,
     hops_of,
+    launch,
     packet_of,
     place_of,
+    send,
     step,
-    take_credit,
-    use_credit,
-    vc_of,
+    take_credits,
+    take_vc,
 )
-from archgym.simulators.noc.kernel.routing import (
-    port_of,
-    range_of,
-    route,
-)
+from archgym.simulators.noc.kernel.routing import port_of, range_of, route
 
 _MILLION = 1_000_000
 _STATE: Any = st.State
@@ -58,54 +63,51 @@ def advance(
             return
         if stop == st.UNTIL_QUIET and g.credits == 0:
             return
-        if (
+        if rules.generate and (
             g.packets + rules.nodes > room[0]
             or g.made_flits + rules.nodes * rules.largest > room[1]
-        ) and rules.generate:
+        ):
             g.status = st.GROW
             return
         g.status = _cycle(s, v, w, x, speeds)
         if g.status != st.PAUSED:
             return
-        if stop == st.UNTIL_ARRIVED and g.outstanding == 0 and g.moving == 0:
+        if stop == st.UNTIL_ARRIVED and g.outstanding == 0 and g.flying == 0:
             _skip(s, speeds)
 
 
 @compiled
 def _pointers(a: Any) -> Any:
     return _STATE(
-        pointer(a.rules), pointer(a.ports), pointer(a.routers), pointer(a.inputs),
-        pointer(a.outputs), pointer(a.nodes), pointer(a.packets), pointer(a.order),
-        pointer(a.coordinates), pointer(a.table_x), pointer(a.table_y), pointer(a.buffers),
-        pointer(a.urgencies), pointer(a.flit_queues), pointer(a.credit_queues), pointer(a.routes),
-        pointer(a.vc_queue), pointer(a.vc_results), pointer(a.switch_queue),
-        pointer(a.switch_results), pointer(a.crossbar_flits), pointer(a.crossbar_ports),
-        pointer(a.flit_slots), pointer(a.flit_targets), pointer(a.flit_counts),
-        pointer(a.credit_slots), pointer(a.credit_targets), pointer(a.credit_counts),
-        pointer(a.sent_at), pointer(a.arrived_at), pointer(a.came), pointer(a.integers),
-        pointer(a.fractions), pointer(a.totals), pointer(a.sizes), pointer(a.offsets),
-        pointer(a.targets), pointer(a.pairs),
+        pointer(a.rules), pointer(a.ports), pointer(a.routers), pointer(a.vcs), pointer(a.nodes),
+        pointer(a.packets), pointer(a.order), pointer(a.coordinates), pointer(a.table_x),
+        pointer(a.table_y), pointer(a.buffers), pointer(a.urgencies), pointer(a.used),
+        pointer(a.carried), pointer(a.routes), pointer(a.vc_queue), pointer(a.switch_queue),
+        pointer(a.crossbar), pointer(a.failed), pointer(a.winners), pointer(a.came),
+        pointer(a.busy), pointer(a.arrivals), pointer(a.heads), pointer(a.sent_at),
+        pointer(a.arrived_at), pointer(a.integers), pointer(a.fractions), pointer(a.totals),
+        pointer(a.stalls), pointer(a.sizes), pointer(a.offsets), pointer(a.targets),
+        pointer(a.pairs), pointer(a.landed),
     )  # fmt: skip
 
 
 @compiled
 def _matching(m: Any) -> Any:
     return st.Matching(
-        m.kind, m.iterations, m.is_matrix, pointer(m.requests), pointer(m.ins), pointer(m.outs),
-        pointer(m.in_list), pointer(m.out_list), pointer(m.counts), pointer(m.diagonals),
-        pointer(m.in_times), pointer(m.out_times), m.in_scale, m.out_scale, pointer(m.scratch),
+        m.kind, m.iterations, m.is_matrix, m.width, pointer(m.bids), pointer(m.ins),
+        pointer(m.outs), pointer(m.asks), pointer(m.taken), pointer(m.hard), pointer(m.counts),
+        pointer(m.diagonals), pointer(m.in_times), pointer(m.out_times), m.in_scale, m.out_scale,
     )  # fmt: skip
 
 
-@compiled
+@inlined
 def _cycle(s: Any, v: Any, w: Any, x: Any, speeds: Any) -> int:
     """Do one cycle, and return a status, PAUSED where the run goes on."""
-    kept_apart()
     rules, g = s.rules[0], s.totals[0]
     t = g.time
-    slot = t % rules.slots
-    came = _deliver_flits(s, slot)
-    _deliver_credits(s, slot)
+    slot = (t & (rules.slots - 1)) * st.WAYS
+    came = _deliver_flits(s, slot + st.FLIT)
+    _deliver_credits(s, slot + st.TO_NODE)
     if rules.generate:
         _generate(s, speeds[2], t)
     else:
@@ -115,28 +117,26 @@ def _cycle(s: Any, v: Any, w: Any, x: Any, speeds: Any) -> int:
             _send(s, n, t)
     for j in range(came):
         _finish(s, s.came[j], t)
+    _deliver_credits(s, slot + st.TO_ROUTER)
     steps = 0
     speeds[1] += speeds[0]
     while speeds[1] >= 1.0:
         speeds[1] -= 1.0
         steps += 1
-    for r in range(rules.routers):
-        router = s.routers[r]
-        if not router.busy:
-            continue
-        fresh = router.arrivals
-        for _ in range(steps):
-            step(s, v, w, x, r, t)
-        if fresh:
-            for port in range(router.first, router.first + router.inputs):
-                if s.ports[port].held > g.held_max:
-                    g.held_max = s.ports[port].held
-        if router.flits or router.credits:
-            _put_out(s, router, t)
-        is_working = router.routes + router.vcs + router.switch + router.crossbar
-        if is_working + router.flits + router.credits == 0:
-            router.busy = 0
-            g.moving -= 1
+    for word in range((rules.routers + 31) >> 5):
+        left = s.busy[word]
+        while left:
+            r = word * 32 + lowest_bit(left)
+            left &= left - 1
+            router = s.routers[r]
+            accept(s, r, t)
+            for j in range(steps):
+                step(s, v, w, x, r, t, t + (j == steps - 1))
+            for j in range(router.first, router.first + router.arrivals):
+                g.held_max = max(g.held_max, s.ports[s.vcs[s.landed[j]].port].held)
+            router.arrivals = 0
+            if router.routes + router.vcs + router.switch + router.crossbar == 0:
+                s.busy[word] &= ~(1 << (r & 31))
     g.time = t + 1
     g.buffered_sum += g.buffered
     if came or g.outstanding == 0:
@@ -177,10 +177,14 @@ def _skip(s: Any, speeds: Any) -> None:
 
 
 @inlined
-def _wake(s: Any, r: int) -> None:
-    if not s.routers[r].busy:
-        s.routers[r].busy = 1
-        s.totals[0].moving += 1
+def _recycle(s: Any, k: int) -> int:
+    """Give an arrival's record back, and return the next of its list."""
+    g, a = s.totals[0], s.arrivals[k]
+    following = int(a.next)
+    a.next = g.unused
+    g.unused = k
+    g.flying -= 1
+    return following
 
 
 @inlined
@@ -188,88 +192,37 @@ def _deliver_flits(s: Any, slot: int) -> int:
     """Hand flits to nodes and routers; return how many nodes got one."""
     rules = s.rules[0]
     came = 0
-    begin = slot * (rules.ports + rules.nodes)
-    for j in range(begin, begin + s.flit_counts[slot]):
-        target, flit = s.flit_targets[j], s.flit_slots[j]
-        if target >= 0:
-            s.ports[target].arrived = flit
-            r = s.ports[target].router
-            s.routers[r].arrivals += 1
-            _wake(s, r)
-        else:
-            n = -1 - target
-            s.nodes[n].arrived = flit
-            # Nodes in ascending order; they come nearly so.
-            k = came
-            while k > 0 and s.came[k - 1] > n:
-                s.came[k] = s.came[k - 1]
-                k -= 1
-            s.came[k] = n
+    k = int(s.heads[slot])
+    s.heads[slot] = st.NONE
+    while k != st.NONE:
+        v = s.arrivals[k].target
+        k = _recycle(s, k)
+        port = s.vcs[v].port
+        if port >= rules.ports:
+            s.came[came] = v
             came += 1
-    s.totals[0].moving -= s.flit_counts[slot]
-    s.flit_counts[slot] = 0
+            continue
+        r = s.ports[port].router
+        router = s.routers[r]
+        s.busy[r >> 5] |= 1 << (r & 31)
+        j = router.first + router.arrivals
+        router.arrivals += 1
+        while j > router.first and s.landed[j - 1] > v:
+            s.landed[j] = s.landed[j - 1]
+            j -= 1
+        s.landed[j] = v
     return came
 
 
 @inlined
 def _deliver_credits(s: Any, slot: int) -> None:
-    rules = s.rules[0]
-    begin = slot * (rules.ports + rules.nodes)
-    for j in range(begin, begin + s.credit_counts[slot]):
-        target = s.credit_targets[j]
-        if target >= rules.ports:
-            take_credit(s, target, s.credit_slots[j])
-        else:
-            s.ports[target].returned = s.credit_slots[j]
-            r = s.ports[target].router
-            s.routers[r].returns = 1
-            _wake(s, r)
-    s.totals[0].moving -= s.credit_counts[slot]
-    s.totals[0].credits -= s.credit_counts[slot]
-    s.credit_counts[slot] = 0
-
-
-@inlined
-def _launch_flit(s: Any, target: int, flit: int, t: int, latency: int) -> None:
-    rules = s.rules[0]
-    slot = (t + latency + 1) % rules.slots
-    j = slot * (rules.ports + rules.nodes) + s.flit_counts[slot]
-    s.flit_slots[j], s.flit_targets[j] = flit, target
-    s.flit_counts[slot] += 1
-    s.totals[0].moving += 1
-
-
-@inlined
-def _launch_credit(s: Any, target: int, returned: int, t: int, latency: int) -> None:
-    rules = s.rules[0]
-    slot = (t + latency + 1) % rules.slots
-    j = slot * (rules.ports + rules.nodes) + s.credit_counts[slot]
-    s.credit_slots[j], s.credit_targets[j] = returned, target
-    s.credit_counts[slot] += 1
-    s.totals[0].moving += 1
-
-
-@inlined
-def _put_out(s: Any, router: Any, t: int) -> None:
-    """Send a flit of each output queue and a message of each credit queue."""
-    rules = s.rules[0]
-    capacity = rules.vcs * rules.depth
-    for port in range(router.first, router.first + max(router.inputs, router.outputs)):
-        y = s.ports[port]
-        if y.flits:
-            flit = s.flit_queues[port * capacity + y.flits_head]
-            y.flits_head = y.flits_head + 1 if y.flits_head + 1 < capacity else 0
-            y.flits -= 1
-            router.flits -= 1
-            y.sent += 1
-            _launch_flit(s, y.target, flit, t, y.latency)
-        if y.credits:
-            returned = s.credit_queues[port * capacity + y.credits_head]
-            y.credits_head = y.credits_head + 1 if y.credits_head + 1 < capacity else 0
-            y.credits -= 1
-            router.credits -= 1
-            wait = 0 if y.source >= rules.ports else rules.credit_delay
-            _launch_credit(s, y.source, returned, t, y.reverse_latency + wait)
+    k = int(s.heads[slot])
+    s.heads[slot] = st.NONE
+    while k != st.NONE:
+        a = s.arrivals[k]
+        take_credits(s, a.target, a.mask)
+        s.totals[0].credits -= 1
+        k = _recycle(s, k)
 
 
 @compiled
@@ -282,10 +235,9 @@ def _due(s: Any, packet: int) -> int:
     return int(before + q.created) if before >= 0 else st.LATEST * _MILLION
 
 
-@compiled
+@inlined
 def _create(s: Any, t: int) -> None:
     """Let nodes without packet take their next reply, or the next packet of the list."""
-    kept_apart()
     rules = s.rules[0]
     for n in range(rules.nodes):
         d = s.nodes[n]
@@ -306,7 +258,7 @@ def _create(s: Any, t: int) -> None:
         _begin(s, n, packet)
 
 
-@compiled
+@inlined
 def _begin(s: Any, n: int, packet: int) -> None:
     """Put the flits of a packet into the queue of its node."""
     d, g = s.nodes[n], s.totals[0]
@@ -317,41 +269,54 @@ def _begin(s: Any, n: int, packet: int) -> None:
     g.in_flight += s.packets[packet].size
 
 
-@compiled
+@inlined
 def _generate(s: Any, rate: float, t: int) -> None:
     """Let nodes without packet draw whether they make one."""
-    kept_apart()
     rules, g = s.rules[0], s.totals[0]
+    drawn = g.drawn
     for n in range(rules.nodes):
         d = s.nodes[n]
         if d.packet != st.NONE:
             continue
         is_made = False
         while not is_made and d.clock <= t:
-            is_made = fraction(s.fractions) < rate
+            if drawn == LONG:
+                refill(s.fractions, 1, 1)
+                drawn = 0
+            is_made = s.fractions[drawn] < rate
+            drawn += 1
             if is_made:
-                k = g.packets
-                q = s.packets[k]
-                q.created, q.source, q.kind = d.clock, n, 0
-                q.size = s.sizes[0]
-                if rules.size_count > 1:
-                    q.size = s.sizes[integer(s.integers, rules.size_count)]
-                if rules.pattern:
-                    q.target = s.targets[n]
-                else:
-                    q.target = integer(s.integers, rules.nodes)
-                integer(s.integers, 1)
-                q.flit = g.made_flits
-                q.injected = q.head_at = q.tail_at = q.reply = q.waits_for = st.NONE
-                q.is_recorded = g.is_recording or (g.drain_time >= 0 and d.clock < g.drain_time)
-                g.packets += 1
-                g.made_flits += q.size
-                if q.is_recorded:
-                    g.recorded += q.size
-                _begin(s, n, k)
+                _make(s, n)
             d.clock += 1
         if g.drain_time >= 0 and d.clock > g.drain_time:
             d.drained = 1
+    g.drawn = drawn
+
+
+@compiled
+def _make(s: Any, n: int) -> None:
+    """Draw a packet of a node."""
+    kept_apart()
+    rules, g, d = s.rules[0], s.totals[0], s.nodes[n]
+    k = g.packets
+    q = s.packets[k]
+    q.created, q.source, q.kind = d.clock, n, 0
+    q.size = s.sizes[0]
+    if rules.size_count > 1:
+        q.size = s.sizes[integer(s.integers, rules.size_count)]
+    if rules.pattern:
+        q.target = s.targets[n]
+    else:
+        q.target = integer(s.integers, rules.nodes)
+    integer(s.integers, 1)
+    q.flit = g.made_flits
+    q.injected = q.head_at = q.tail_at = q.reply = q.waits_for = st.NONE
+    q.is_recorded = g.is_recording or (g.drain_time >= 0 and d.clock < g.drain_time)
+    g.packets += 1
+    g.made_flits += q.size
+    if q.is_recorded:
+        g.recorded += q.size
+    _begin(s, n, k)
 
 
 @compiled
@@ -369,61 +334,51 @@ def _send(s: Any, n: int, t: int) -> None:
     packet = d.packet
     q = s.packets[packet]
     channel = rules.ports + n
-    entry = d.port - s.routers[d.router].first
+    y = s.ports[channel]
     if d.vc == st.NONE:
+        entry = d.port - s.routers[d.router].first
         first, last = range_of(rules, q.kind)
         if rules.look_two_ahead:
             q.set0, q.set1 = route(s, d.router, entry, first, packet)
             count = (last - first + 1) // s.routers[d.router].outputs
             first += port_of(q.set0) * count
             last = first + count - 1
-        vc = _choose(s, n, first, last)
-        if vc == st.NONE:
+        # The next VC behind the last one that is free and has credit.
+        able = y.free & y.room & ((2 << last) - (1 << first))
+        before = d.last_vc
+        if not first <= before <= last:
+            able &= 1 << first
+        elif able >> (before + 1):
+            able = able >> (before + 1) << (before + 1)
+        if able == 0:
             return
-        d.vc = d.last_vc = vc
-        o = s.outputs[channel * rules.vcs + vc]
-        o.in_use, o.tail_sent = 1, 0
+        d.vc = d.last_vc = lowest_bit(able)
+        take_vc(s, channel, d.vc)
         q.injected = t
         if rules.routing_delay == 0 and not rules.look_two_ahead:
-            q.set0, q.set1 = route(s, d.router, entry, vc, packet)
-    elif s.outputs[channel * rules.vcs + d.vc].flits >= rules.depth:
+            q.set0, q.set1 = route(s, d.router, entry, d.vc, packet)
+    elif not y.room >> d.vc & 1:
         return
-    flit = flit_of(packet, d.flit, q.size, d.vc)
-    use_credit(s, channel, d.vc, flit >> 1 & 1)
+    down = d.port * rules.vcs + d.vc
+    send(s, channel, d.vc, down, flit_of(packet, d.flit, q.size))
     s.sent_at[q.flit + d.flit] = t
-    s.ports[channel].sent += 1
-    _launch_flit(s, d.port, flit, t, s.ports[channel].latency)
+    y.sent += 1
+    launch(s, st.FLIT, t + y.latency + 1, down, 0)
     d.flit += 1
     if d.flit == q.size:
         d.packet = st.NONE
 
 
 @inlined
-def _choose(s: Any, n: int, first: int, last: int) -> int:
-    """Return the next VC behind the last one that is free and has credit, or NONE."""
-    rules = s.rules[0]
-    before = s.nodes[n].last_vc
-    count = last - first + 1
-    for i in range(1, count + 1):
-        w = first
-        if first <= before <= last:
-            w = first + (before - first + i) % count
-        o = s.outputs[(rules.ports + n) * rules.vcs + w]
-        if not o.in_use and o.flits < rules.depth:
-            return w
-    return st.NONE
-
-
-@inlined
-def _finish(s: Any, n: int, t: int) -> None:
+def _finish(s: Any, v: int, t: int) -> None:
     """Return the credit of a flit that arrived at a node, and end its packet behind the tail."""
-    rules, g = s.rules[0], s.totals[0]
-    d = s.nodes[n]
-    flit = d.arrived
-    port = d.port
+    rules, g, c = s.rules[0], s.totals[0], s.vcs[v]
+    flit = s.buffers[v * rules.depth + c.head]
+    c.head = c.head + 1 if c.head + 1 < rules.depth else 0
     g.credits += 1
-    wait = s.ports[port].latency + rules.credit_delay
-    _launch_credit(s, port, 1 << vc_of(flit), t, wait)
+    x = s.ports[c.port]
+    back = t + x.reverse_latency + rules.credit_delay + 1
+    launch(s, st.TO_ROUTER, back, x.source, 1 << c.number)
     k = packet_of(flit)
     q = s.packets[k]
     g.flits += 1
@@ -439,6 +394,7 @@ def _finish(s: Any, n: int, t: int) -> None:
     g.arrived += 1
     g.outstanding -= 1
     if q.reply != st.NONE:
+        d = s.nodes[c.port - rules.ports]
         s.packets[q.reply].created = t
         s.packets[q.reply].next = st.NONE
         if d.reply == st.NONE:

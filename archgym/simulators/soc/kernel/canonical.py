@@ -11,10 +11,15 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, final
 import msgspec
 import numpy as np
 
-from archgym.errors import InvalidSpaceError
-from archgym.files.json_types import Whole, typed
+from archgym.simulators.kit import (
+    CanonicalForm,
+    InvalidSpaceError,
+    Outline,
+    Whole,
+    register_canonical_form,
+    typed,
+)
 from archgym.simulators.soc.graph import Ints, TaskGraph
-from archgym.spaces.symmetry import CanonicalForm, Outline, register_canonical_form
 
 # chosen: far more than any space has; a declaration read from a file must not ask for gigabytes.
 _MOST: Final = 1000

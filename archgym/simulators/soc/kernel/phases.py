@@ -7,7 +7,7 @@ running task works at one rate, the least that its processing element, memories 
 import math
 from typing import Any, Final
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.simulators.kit.kernels import compiled, entry_point
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.state import BoundBy
 from archgym.simulators.soc.machine import BANK_BYTES
@@ -443,7 +443,7 @@ def _share_bus(
         place = 0
         while s.slot_in[place] != s.in_b[t, d, b]:
             place += 1
-        # The output that most inputs send to decides.
+        # The output to which most inputs send decides.
         most = 1
         if slots > 1:
             x = 0

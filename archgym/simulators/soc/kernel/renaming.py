@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.simulators.kit.kernels import compiled, entry_point
 
 
 @compiled

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.tlbs import find, oldest, push, remove, set_of
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
-from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
+from archgym.simulators.kit.kernels import compiled, entry_point, inlined, kept_apart, pointer
 from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.caches import cost, hits_first, read_below
 from archgym.simulators.translation.kernel.mechanisms import block_tag, evict, resolve

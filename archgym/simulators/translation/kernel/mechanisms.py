@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.caches import pull
 from archgym.simulators.translation.kernel.tlbs import fill, holds, set_of

@@ -10,7 +10,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 from archgym.simulators.translation.kernel.view import (
     StepColumns,
     Touched,

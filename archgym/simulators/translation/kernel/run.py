@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 from archgym.simulators.translation.kernel.counters import COUNTERS
 from archgym.simulators.translation.kernel.prepared import WARMUP_SHARE, Prepared, Steps
 from archgym.simulators.translation.kernel.state import WINDOW_INSTRUCTIONS

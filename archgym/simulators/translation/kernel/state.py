@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit import InvalidArgumentError
 from archgym.simulators.translation.kernel.counters import CLASSES, COUNTERS
 from archgym.simulators.translation.kernel.view import View
 from archgym.simulators.translation.machine import (

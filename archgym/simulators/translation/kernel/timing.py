@@ -10,7 +10,7 @@ J. Smith, ISCA 2004, describe it for analysis).
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.kernel.state import REORDER_RING
 
 _RING = REORDER_RING - 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.kernel.state import EMPTY, FIFO, LRU, MAX_RRPV, RANDOM, SRRIP
 
 

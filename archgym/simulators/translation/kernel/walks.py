@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.kit.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.caches import (
     block_kib,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point
+from archgym.simulators.kit.kernels import entry_point
 from archgym.simulators.translation.kernel.state import EMPTY
 from archgym.simulators.translation.kernel.tlbs import fill, find, holds, set_of
 

@@ -8,10 +8,14 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import parse_whole
-from archgym.errors import InvalidArgumentError, SimulatorError, check_known, unknown_name
-from archgym.rules.case import RuleCase
-from archgym.rules.language import RuleSource
+from archgym.simulators.kit import (
+    InvalidArgumentError,
+    SimulatorError,
+    check_known,
+    parse_whole,
+    unknown_name,
+)
+from archgym.simulators.kit.rules import RuleCase, RuleSource
 from archgym.simulators.translation.kernel.state import EMPTY, FIFO, LRU, MAX_RRPV, SRRIP
 from archgym.simulators.translation.workloads import load
 from archgym.traces.memory_trace import AccessKind

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.rules.domain import Domain, Hook, deferred, templates
+from archgym.simulators.kit.rules import Domain, Hook, deferred, templates
 from archgym.simulators.translation.kernel.state import EMPTY
 
 _CASE: Final = "archgym.simulators.translation.rules.case"

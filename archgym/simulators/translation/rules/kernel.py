@@ -6,7 +6,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from archgym.rules.compilation import INNER, WAY
+from archgym.simulators.kit.kernels import INNER, WAY
 from archgym.simulators.translation.kernel.state import EMPTY
 
 COUNTS: Final = ("hits", "misses", "accesses", "prefetches", "useful")

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper, pointer
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.channels import answer, free_request, pop
 from archgym.simulators.cpu.kernel.core import begin_counting, phase_with
@@ -25,6 +24,7 @@ from archgym.simulators.dram.ramulator.kernel.controller import (
     tick_channel,
     view_of,
 )
+from archgym.simulators.kit.kernels import entry_point, helper, pointer
 
 _UPPER: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.LLC_DRAM
 _NONE: Final = -1

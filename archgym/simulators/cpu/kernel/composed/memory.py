@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
@@ -26,6 +25,7 @@ from archgym.simulators.dram.ramulator.kernel.run import (
 )
 from archgym.simulators.dram.ramulator.kernel.state import REQUEST
 from archgym.simulators.dram.ramulator.machine import Standard, power_of, standard
+from archgym.simulators.kit import InvalidArgumentError
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work

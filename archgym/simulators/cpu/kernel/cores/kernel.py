@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper, pointer
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.cache import step_cache
 from archgym.simulators.cpu.kernel.channels import answer, free_request, send
@@ -25,6 +24,7 @@ from archgym.simulators.cpu.kernel.core import (
 from archgym.simulators.cpu.kernel.layout import Ints, Words
 from archgym.simulators.cpu.kernel.memory import step_memory
 from archgym.simulators.cpu.kernel.walker import start_pages
+from archgym.simulators.kit.kernels import entry_point, helper, pointer
 
 FLAGS: Final = lay.WAKE + 16
 """By core, in the shared state: the last cycle in which its channel had news for it."""

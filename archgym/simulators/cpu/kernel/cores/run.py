@@ -5,14 +5,14 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import SimulatorError
-from archgym.runtime.branches import branch_of
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads.programs import InstructionTrace
+from archgym.simulators.kit import SimulatorError
+from archgym.simulators.kit.control import branch_of
 
 MAX_CORES: Final = 4
 """A cache has room for four channels from above."""

@@ -6,8 +6,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
-from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.kernel import commands as cmd
 from archgym.simulators.dram.dramsys.kernel import state as st
@@ -19,6 +17,8 @@ from archgym.simulators.dram.dramsys.kernel.run import run_design
 from archgym.simulators.dram.dramsys.kernel.timing import device_table
 from archgym.simulators.dram.kernel.currents import PowerSpec
 from archgym.simulators.dram.kernel.records import NEVER
+from archgym.simulators.kit import InvalidArgumentError
+from archgym.simulators.kit.kernels import compiled, entry_point, pointer
 
 OUTPUTS: Final = (
     "status", "total_time_ns", "mean_latency_ns", "p50_latency_ns", "p95_latency_ns",

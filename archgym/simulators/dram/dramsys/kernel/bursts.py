@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.mapping import LAYOUTS, AddressMapping, decode, layout
 from archgym.simulators.dram.workloads.pieces import pieces_of
 from archgym.simulators.dram.workloads.trace import Trace
+from archgym.simulators.kit import FileFormatError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.dramsys.kernel.batch import Tables

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.dramsys.kernel import commands as cmd
 from archgym.simulators.dram.dramsys.kernel.earliest import (
     push_act,
@@ -42,6 +41,7 @@ from archgym.simulators.dram.dramsys.kernel.rule_calls import (
 )
 from archgym.simulators.dram.dramsys.kernel.state import NONE
 from archgym.simulators.dram.kernel.records import NEVER
+from archgym.simulators.kit.kernels import compiled, inlined
 
 # Outcomes of a request.
 ROW_HIT: Final = 0

@@ -7,8 +7,8 @@ can delay; `timing.device_table` refuses other rules. Commands to a whole rank a
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.dramsys.kernel.commands import ACT, PRE, RD, RDA, REFB, WR, WRA
+from archgym.simulators.kit.kernels import compiled, inlined
 
 
 @compiled

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.kernel import commands as cmd
 from archgym.simulators.dram.dramsys.kernel.state import MAX_BANKS, NONE
 from archgym.simulators.dram.kernel.records import NEVER, record
+from archgym.simulators.kit.kernels import compiled, inlined
 
 CAUSES: Final = ("activate", "precharge", "read", "write", "refresh", "background")
 """Causes of energy, in the order of the kernel's outputs."""

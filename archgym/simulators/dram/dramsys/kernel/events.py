@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.dramsys.kernel.state import NONE
+from archgym.simulators.kit.kernels import compiled, inlined
 
 # Codes are np.int64, because Numba compiles a function again for each Python int passed to it.
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from archgym.runtime.kernels import compiled
+from archgym.simulators.kit.kernels import compiled
 
 _BUCKET_BITS: Final = 12
 N_BUCKETS: Final = 1 << _BUCKET_BITS  # chosen: they stay in the first-level cache

@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.dramsys.kernel import commands as cmd
 from archgym.simulators.dram.dramsys.kernel.earliest import earliest_for_bank, earliest_for_rank
 from archgym.simulators.dram.dramsys.kernel.state import NONE
 from archgym.simulators.dram.kernel.records import NEVER
+from archgym.simulators.kit.kernels import compiled, inlined
 
 # Bits of a bank's `halted`.
 BLOCKED: Final = 1  # by a refresh that can no longer wait

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from archgym.runtime.hooks import call_hook
-from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.dram.dramsys.kernel.state import NONE
+from archgym.simulators.kit.kernels import call_hook, compiled, inlined, kept_apart
 
 
 @compiled

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.dramsys.kernel.commands import (
     ARBITER_REORDER,
     ARBITER_SIMPLE,
@@ -50,6 +49,7 @@ from archgym.simulators.dram.dramsys.kernel.events import (
 )
 from archgym.simulators.dram.dramsys.kernel.state import NONE
 from archgym.simulators.dram.kernel.records import NEVER
+from archgym.simulators.kit.kernels import compiled, inlined
 
 PATIENCE: Final = 100_000
 """Steps without an accepted or served request, while none is on its way, that mean a deadlock.

@@ -6,9 +6,6 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import SimulatorError
-from archgym.runtime.branches import branch_of, copied
-from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.dramsys.kernel.batch import (
     OUTPUTS,
     Job,
@@ -26,6 +23,9 @@ from archgym.simulators.dram.dramsys.kernel.events import NEXT_COMMAND, clear_ev
 from archgym.simulators.dram.dramsys.kernel.run import run_design
 from archgym.simulators.dram.dramsys.kernel.state import COMMAND_LOG, EVENTS, MAX_BANKS, NONE
 from archgym.simulators.dram.kernel.records import COUNTERS, record
+from archgym.simulators.kit import SimulatorError
+from archgym.simulators.kit.control import branch_of, copied
+from archgym.simulators.kit.kernels import compiled, entry_point, pointer
 
 # Places in `COUNTERS`.
 (

@@ -17,7 +17,6 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.kernel import commands as cmd
 from archgym.simulators.dram.dramsys.kernel.commands import Rule
@@ -30,6 +29,7 @@ from archgym.simulators.dram.dramsys.kernel.state import (
     UNCONSTRAINED,
 )
 from archgym.simulators.dram.kernel.clocks import distance
+from archgym.simulators.kit import InvalidArgumentError
 
 # What `earliest.py` pushes forward after each command, by scope.
 _HOLDS: Final[dict[tuple[str, int], tuple[int, ...]]] = defaultdict(

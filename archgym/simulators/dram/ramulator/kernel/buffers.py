@@ -5,9 +5,9 @@ Refreshes and the row policy's precharges enter the priority buffer.
 
 from typing import Any
 
-from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.dram.ramulator.kernel import state as st
 from archgym.simulators.dram.ramulator.kernel.picking import earliest
+from archgym.simulators.kit.kernels import helper, kept_apart
 
 
 @helper

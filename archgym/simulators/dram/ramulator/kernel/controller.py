@@ -9,7 +9,6 @@ grows, so that waking too early costs time and never changes a result.
 
 from typing import Any, Final, NamedTuple
 
-from archgym.runtime.kernels import entry_point, helper, kept_apart, pointer
 from archgym.simulators.dram.kernel.power import account_command, close_account
 from archgym.simulators.dram.ramulator.kernel import state as st
 from archgym.simulators.dram.ramulator.kernel.buffers import (
@@ -27,6 +26,7 @@ from archgym.simulators.dram.ramulator.kernel.picking import (
     pick_head,
     pick_stored,
 )
+from archgym.simulators.kit.kernels import entry_point, helper, kept_apart, pointer
 
 PATIENCE: Final = 300_000
 """Ticks without progress that mean a livelock: SPEC value, sufficient on all recorded rows."""

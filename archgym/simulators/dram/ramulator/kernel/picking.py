@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.dram.ramulator.kernel import state as st
+from archgym.simulators.kit.kernels import helper, kept_apart
 
 
 @helper

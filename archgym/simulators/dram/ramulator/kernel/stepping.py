@@ -5,9 +5,6 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import SimulatorError
-from archgym.runtime.branches import branch_of
-from archgym.runtime.kernels import entry_point
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.kernel.power import count_commands
 from archgym.simulators.dram.kernel.records import COUNTERS
@@ -22,6 +19,9 @@ from archgym.simulators.dram.ramulator.kernel.run import (
 )
 from archgym.simulators.dram.ramulator.kernel.state import NONE
 from archgym.simulators.dram.ramulator.machine import Standard, power_of
+from archgym.simulators.kit import SimulatorError
+from archgym.simulators.kit.control import branch_of
+from archgym.simulators.kit.kernels import entry_point
 
 _CHANGING: Final = (
     "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",

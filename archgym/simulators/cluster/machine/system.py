@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, final
 
-from archgym.checks import check_choice, check_whole
-from archgym.errors import InvalidArgumentError
-from archgym.simulators.cluster.kernel import state
+from archgym.simulators.kit import InvalidArgumentError, check_choice, check_whole
 
+MAX_DIMS: Final = 8
 TOPOLOGIES: Final = ("Ring", "FullyConnected", "Switch")
 COLLECTIVES: Final = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
 ALGORITHMS: Final = ("ring", "direct", "halvingDoubling", "doubleBinaryTree")
@@ -37,7 +36,7 @@ def algorithm_code(name: str) -> int:
         return ALGORITHMS.index(name)
     window = name.removeprefix("direct")
     if window != name and window.isdecimal() and 0 < int(window) < 1 << 20:
-        return state.DIRECT + state.WINDOW * int(window)
+        return ALGORITHMS.index("direct") + len(ALGORITHMS) * int(window)
     raise InvalidArgumentError(
         f"An algorithm must be one of {', '.join(ALGORITHMS)} or `direct` with a number of "
         f"messages, such as direct4; got {name!r}."
@@ -101,10 +100,8 @@ class System:
 
     def __post_init__(self) -> None:
         n = len(self.topology)
-        if not 1 <= n <= state.MAX_DIMS:
-            raise InvalidArgumentError(
-                f"A network must have 1 to {state.MAX_DIMS} dimensions; got {n}."
-            )
+        if not 1 <= n <= MAX_DIMS:
+            raise InvalidArgumentError(f"A network must have 1 to {MAX_DIMS} dimensions; got {n}.")
         for name in ("npus", "bandwidth", "latency"):
             if len(getattr(self, name)) != n:
                 raise InvalidArgumentError(

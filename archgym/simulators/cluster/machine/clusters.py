@@ -15,11 +15,9 @@ from math import prod
 from pathlib import Path
 from typing import Final, final
 
-from archgym.errors import unknown_name
-from archgym.files.yaml_document import Node, read_document
-from archgym.simulators.cluster.kernel.system import TOPOLOGIES
-
-_MAX_NAME: Final = 100  # chosen: a line of a report holds it
+from archgym.simulators.cluster.machine.system import TOPOLOGIES
+from archgym.simulators.cluster.workloads import name_of
+from archgym.simulators.kit import Node, read_document, unknown_name
 
 
 @final
@@ -166,17 +164,6 @@ def cluster(name: str) -> Cluster:
     if path.suffix not in (".yaml", ".yml", ".json") and not path.is_file():
         raise unknown_name("cluster", name, tuple(CLUSTERS))
     return _read_cluster(path)
-
-
-def name_of(node: Node) -> str:
-    """Return a name that can be part of a line and of a task's name."""
-    name = node.text("name")
-    if not name.isprintable() or not 0 < len(name) <= _MAX_NAME or set(name) & set("/+*[]"):
-        raise node.refusal(
-            f"`name` must be 1 to {_MAX_NAME} printable characters without / + * [ ]; "
-            f"got {name[:40]!r}"
-        )
-    return name
 
 
 def _read_cluster(path: Path) -> Cluster:

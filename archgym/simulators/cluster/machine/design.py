@@ -8,19 +8,10 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import SimulatorError
-from archgym.simulators.cluster.clusters import Cluster, Dimension, Npu, network_dollars
-from archgym.simulators.cluster.kernel.engine import Outcome, simulate
-from archgym.simulators.cluster.kernel.iteration import (
-    LAYER_FIELDS,
-    Parallelism,
-    may_stand,
-    memory_bytes,
-    training_graphs,
-)
-from archgym.simulators.cluster.kernel.state import MAX_DIMS
-from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.workloads import Model
+from archgym.simulators.cluster.machine.clusters import Cluster, Dimension, Npu, network_dollars
+from archgym.simulators.cluster.machine.parallelism import Parallelism
+from archgym.simulators.cluster.machine.system import COLLECTIVES, MAX_DIMS, System
+from archgym.simulators.cluster.workloads import LAYER_FIELDS, Model
 
 # chosen: a graph of this many microbatches simulates in about a second.
 MAX_MICROBATCHES: Final = 512
@@ -46,8 +37,6 @@ DEADLOCK, BATCH, TOO_MANY, LAYERS, INTERLEAVING, ALGORITHM, SPLIT, TOO_LARGE, OV
 
 # Half of what int64 holds, for sums of two.
 _MAX_WHOLE: Final = 2.0**62
-# Sums of doubles: a link that is always busy is not overloaded.
-_ROUNDING: Final = 1e-9
 
 
 class Infeasible(Exception):  # noqa: N818 - a verdict, not a fault
@@ -75,31 +64,6 @@ class Built:
     def network_dollars(self) -> float:
         """Price of the network."""
         return network_dollars(self.dimensions)
-
-
-@final
-@dataclass(frozen=True)
-class Result:
-    """Outcome of a run of a design, and its meaning for the whole cluster."""
-
-    built: Built
-    outcome: Outcome
-    n_simulated: int
-    memory_bytes: int
-
-    def check_conservation(self) -> None:
-        """Refuse an iteration that is shorter than bytes over bandwidth of any link.
-
-        Only messages that share no link can exceed it; see `System.shared`.
-
-        Raises:
-          Infeasible: Says which dimension, and how much its busiest link carries.
-        """
-        load = self.outcome.busiest_ns / float(self.outcome.finish_ns.max())
-        at = int(load.argmax())
-        if load[at] > 1.0 + _ROUNDING:
-            detail = f": {100.0 * load[at]:.0f} % of it"
-            raise Infeasible(OVERLOAD + self.built.places[at], detail)
 
 
 def _imbalance(model: Model, ep: int, placement: str) -> float:
@@ -372,85 +336,3 @@ def _imbalanced(model: Model, factor: float) -> npt.NDArray[np.int64]:
         scaled = np.floor(layers[has_experts, column] * factor)
         layers[has_experts, column] = scaled.astype(np.int64)
     return layers
-
-
-def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
-    """Run a design.
-
-    Args:
-      built: A design that can run.
-      straggler: Factor on the compute times of the last NPU.
-      shortcut: True to simulate one NPU for each stage where that is exact.
-
-    Raises:
-      Infeasible: It ends in a deadlock.
-    """
-    system, parallelism = built.system, built.parallelism
-    has_short = shortcut and straggler == 1.0 and may_stand(system, parallelism)
-    if system.shared and not has_short:
-        system = replace(system, backend="aware")
-    graphs = training_graphs(system, built.layers, parallelism, shortcut=has_short)
-    speeds = None
-    if straggler != 1.0:
-        speeds = [1.0] * (system.n_npus - 1) + [straggler]
-    try:
-        outcome = simulate(system, graphs, speeds=speeds)
-    except SimulatorError:
-        raise Infeasible(TOO_LARGE) from None
-    if outcome.deadlock:
-        raise Infeasible(DEADLOCK)
-    memory = memory_bytes(built.layers, parallelism)
-    return Result(built, outcome, len(outcome.finish_ns), memory)
-
-
-def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
-    """Run few microbatches of a design, and extrapolate to all of them.
-
-    Beyond one microbatch for each stage a pipeline is full, and each further microbatch adds the
-    same work. So iterations of P and 2 P microbatches on P stages are run, and the difference is
-    added as often as it is missing. A schedule that interleaves chunks fills twice as slowly: there
-    it is 2 P and 3 P. Memory and deadlocks of longer iterations are not extrapolated: memory is
-    that of the whole iteration, and a deadlock that comes later is not seen.
-
-    Args:
-      built: A design that can run.
-      straggler: Factor on the compute times of the last NPU.
-      shortcut: True to simulate one NPU for each stage where that is exact.
-
-    Raises:
-      Infeasible: One of the two ends in a deadlock.
-    """
-    parallelism = built.parallelism
-    each = parallelism.pp
-    few = each if parallelism.interleave == 1 else 2 * each
-    if parallelism.microbatches <= few + each:
-        return run(built, straggler=straggler, shortcut=shortcut)
-    first, second = (
-        run(
-            replace(built, parallelism=replace(parallelism, microbatches=n)),
-            straggler=straggler,
-            shortcut=shortcut,
-        )
-        for n in (few, few + each)
-    )
-    missing = parallelism.microbatches - few - each
-    names = (
-        *("finish_ns", "compute_ns", "exposed_ns", "bubble_ns", "sent_bytes"),
-        *("busy_ns", "busiest_ns"),
-    )
-    sums = {}
-    for name in names:
-        begun, later = getattr(first.outcome, name), getattr(second.outcome, name)
-        sums[name] = np.maximum(later + (later - begun) * missing // each, 0)
-    # What is extrapolated apart may not contradict each other: no NPU ends before it has computed,
-    # nor the last one before links have carried all.
-    sums["finish_ns"] = np.maximum(sums["finish_ns"], sums["compute_ns"])
-    if built.system.shared:
-        carried = int(np.ceil(sums["busiest_ns"].max()))
-        last = sums["finish_ns"].argmax()
-        sums["finish_ns"][last] = max(sums["finish_ns"][last], carried)
-    sums["bubble_ns"] = np.minimum(sums["bubble_ns"], sums["finish_ns"])
-    memory = memory_bytes(built.layers, parallelism)
-    return replace(
-        second, built=built, outcome=replace(second.outcome, **sums), memory_bytes=memory
-    )

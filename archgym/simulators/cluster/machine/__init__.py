@@ -1,0 +1,1 @@
+"""NPUs and their network, parallelisations, and what a design makes of them."""

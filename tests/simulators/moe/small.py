@@ -1,0 +1,14 @@
+"""Small searches of the simulator, for tests that run over all simulators."""
+
+from typing import Any
+
+FREE: dict[str, Any] = {
+    "workload": "turns",
+    "space": "edge-offload-table",
+    "requests": "2",
+    "output_tokens": "4",
+    "values": {"cache_percent": "5..40", "expert_bits": [4, 8]},
+}
+"""Choices of a task, and the `values` of the few parameters that are free in it."""
+WITHOUT_NODE = "Machines that are bought, whose cost of ownership it has."
+"""Why it has no price and no carbon of a chip."""
