@@ -1,12 +1,8 @@
 """ArchBench: suites of tasks, runs of agents on them, reports, verification and a protocol."""
 
 from archgym.bench.exporters import (
-    carps_objective,
-    ioh_problem,
     optuna_constraints,
     optuna_objective,
-    optunahub_problem,
-    syne_tune_blackbox,
 )
 from archgym.bench.fidelities import ScreenedSearch, screened_search
 from archgym.bench.report import BenchReport, read_bench_report
@@ -35,11 +31,8 @@ __all__ = [
     "bench_plan",
     "bench_task",
     "bench_tasks",
-    "carps_objective",
-    "ioh_problem",
     "optuna_constraints",
     "optuna_objective",
-    "optunahub_problem",
     "read_bench_report",
     "read_release",
     "run_bench",
@@ -48,6 +41,5 @@ __all__ = [
     "screened_search",
     "serve",
     "shuffled_task",
-    "syne_tune_blackbox",
     "verify_bench",
 ]

@@ -1,4 +1,4 @@
-"""Programs in any language, and objective functions of other libraries, have equal scores."""
+"""Programs in any language, and objective functions of Optuna, have equal scores."""
 
 import json
 import shutil
@@ -167,9 +167,6 @@ def test_empty_command_is_refused(tmp_path: Path) -> None:
         run_program(" ", [bench_task(TASK)], tmp_path / "out", 1, 5)
 
 
-# ---- other libraries
-
-
 def test_optuna_trials_have_the_rewards_and_violations_of_the_task() -> None:
     import optuna
 
@@ -205,108 +202,6 @@ def test_metric_named_violation_does_not_replace_that_of_the_limits() -> None:
     study.optimize(optuna_objective(Task.make(simulator)), n_trials=1)
 
     assert optuna_constraints(study.trials[0]) == (0.0,)
-
-
-def test_ioh_problem_has_the_rewards_of_the_task() -> None:
-    pytest.importorskip("ioh")
-    from archgym.bench import ioh_problem
-
-    task = bench_task(TASK).plan.make()
-    problem = ioh_problem(task, "soc-small-edp-test")
-    designs = task.space.sample(4, np.random.default_rng(0))
-
-    assert [problem(design.tolist()) for design in designs] == task.evaluate(
-        designs
-    ).reward.tolist()
-    assert problem.bounds.ub.tolist() == (task.space.sizes - 1).tolist()
-
-
-def test_optunahub_problem_is_run_by_optuna() -> None:
-    pytest.importorskip("optunahub")
-    import optuna
-
-    from archgym.bench import optunahub_problem
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    task = bench_task(TASK).plan.make()
-    problem = optunahub_problem(task)
-    study = optuna.create_study(
-        directions=problem.directions, sampler=optuna.samplers.RandomSampler(seed=1)
-    )
-
-    study.optimize(problem, n_trials=4)
-
-    for trial in study.trials:
-        design = np.array([[trial.params[name] for name in task.space.names]])
-        assert trial.value == task.evaluate(design).reward[0]
-
-
-def test_syne_tune_random_search_runs_on_a_task() -> None:
-    pytest.importorskip("syne_tune")
-    from syne_tune.optimizer.baselines import RandomSearch
-
-    from archgym.bench import syne_tune_blackbox
-
-    task = bench_task(TASK).plan.make()
-    blackbox = syne_tune_blackbox(task)
-    search = RandomSearch(blackbox.configuration_space, metrics=["loss"], random_seed=1)
-
-    for number in range(4):
-        design = search.suggest().config
-        found = blackbox(configuration=design, fidelity=1)
-        assert list(found) == ["loss", "violation", "elapsed_s"]
-        row = np.array([[int(design[name]) for name in task.space.names]])
-        expected = task.evaluate(row).reward[0] if task.space.feasible(row)[0] else -25.0
-        assert -found["loss"] == expected
-        assert blackbox(configuration=design).shape == (1, 3), number
-
-
-def test_tuner_of_syne_tune_runs_on_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("syne_tune")
-    monkeypatch.setenv("SYNETUNE_FOLDER", str(tmp_path))
-    from syne_tune import StoppingCriterion, Tuner
-    from syne_tune.backend.simulator_backend.simulator_callback import SimulatorCallback
-    from syne_tune.blackbox_repository import UserBlackboxBackend
-    from syne_tune.optimizer.baselines import RandomSearch
-
-    from archgym.bench import syne_tune_blackbox
-
-    task = bench_task(TASK).plan.make()
-    blackbox = syne_tune_blackbox(task)
-    tuner = Tuner(
-        trial_backend=UserBlackboxBackend(blackbox, elapsed_time_attr="elapsed_s"),
-        scheduler=RandomSearch(blackbox.configuration_space, metrics=["loss"], random_seed=1),
-        stop_criterion=StoppingCriterion(max_num_trials_completed=5),
-        n_workers=2,
-        sleep_time=0,
-        callbacks=[SimulatorCallback()],
-        save_tuner=False,
-    )
-    tuner.run()
-
-    rows = [row for row in tuner.tuning_status.trial_rows.values() if "loss" in row]
-    assert len(rows) >= 5
-    for row in rows:
-        design = np.array([[int(row[name]) for name in task.space.names]])
-        expected = task.evaluate(design).reward[0] if task.space.feasible(design)[0] else -25.0
-        assert -row["loss"] == expected
-
-
-def test_carps_random_search_runs_on_a_task() -> None:
-    pytest.importorskip("carps")
-    trials = pytest.importorskip("carps.utils.trials")
-    from archgym.bench import carps_objective
-
-    task = bench_task(TASK).plan.make()
-    objective = carps_objective(task)
-    space = objective.configspace
-    space.seed(1)
-
-    for config in space.sample_configuration(4):
-        found = objective.evaluate(trials.TrialInfo(config=config))
-        row = np.array([[int(config[name]) for name in task.space.names]])
-        expected = task.evaluate(row).reward[0] if task.space.feasible(row)[0] else -25.0
-        assert -found.cost == expected
 
 
 def test_one_folder_takes_agents_and_programs_and_reports_join(tmp_path: Path) -> None:
