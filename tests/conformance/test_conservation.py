@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isqrt
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -41,8 +42,15 @@ _QUICK_AT_ONCE = 4
 # Designs of parts that combinations are drawn from, whose results a composition remembers.
 _OF_PARTS = 16
 _TRIES = 4
-# Fidelities that take seconds a design, which the program above draws, too.
+# Options of fidelities that simulate every link, by space: with those of the space's own number of
+# NPUs some designs take minutes. The program above draws them, too, with fewer designs at once.
+_EIGHT: Final = str(Path(__file__).with_name("eight.yaml"))
+_LINKS: Final[Mapping[str, Mapping[str, str]]] = {
+    **{space: {"npus": "8"} for space in ("default", "network", "archgym-astrasim", "table")},
+    "parallel": {"system": _EIGHT},
+}
 _SLOW: Final = ("every-link", "store-and-forward")
+_SLOW_AT_ONCE: Final = 2
 # Options of a run, of which one is drawn, so that runs take milliseconds; others are drawn, too.
 _SMALL: Mapping[str, Sequence[Mapping[str, str]]] = {
     "cpu": ({"instructions": "12000"},),
@@ -96,8 +104,8 @@ def draw(name: str, n: int, seed: int = 0, at_once: int = _AT_ONCE) -> Tally:
                     simulator, pool = parts.setdefault(key, (simulator, pool))
                     designs = _combined(simulator, pool, isqrt(at_once), rng)
                 else:
-                    simulator = fitted(simulator, [simulator.workload(workload)])
-                    designs = simulator.space.sample(at_once - 1, rng)
+                    number = min(at_once, _SLOW_AT_ONCE) if fidelity in _SLOW else at_once
+                    designs = simulator.space.sample(number - 1, rng)
                     designs = np.concatenate([simulator.space.default_indices[None, :], designs])
                 _count(tally, simulator, designs, simulator.workload(workload))
             if tally.n_designs >= n and is_quick:
@@ -138,11 +146,12 @@ def _made(
         drawn = 0 if is_last else rng.integers(0, 3)
         for option in rng.permutation(declared)[:drawn]:
             options[option.name] = str(rng.choice(option.samples))
+        options |= _LINKS.get(space, {}) if fidelity in _SLOW else {}
         try:
             simulator = make_simulator(kind, space, fidelity, options)
-            simulator.workload(workload)
+            simulator = fitted(simulator, [simulator.workload(workload)])
         except ArchGymError:
-            continue  # options that exclude each other, or a workload that the space has not
+            continue  # options that exclude each other, or a workload that the space does not have
         yield simulator
         return
 
