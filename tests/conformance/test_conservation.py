@@ -42,15 +42,20 @@ _QUICK_AT_ONCE = 4
 # Designs of parts that combinations are drawn from, whose results a composition remembers.
 _OF_PARTS = 16
 _TRIES = 4
-# Options of fidelities that simulate every link, by space: with those of the space's own number of
-# NPUs some designs take minutes. The program above draws them, too, with fewer designs at once.
+# Spaces and fidelities of which a design takes seconds, or minutes without these options. They are
+# drawn two designs at a time, and by the program above alone.
+_SLOW_AT_ONCE: Final = 2
 _EIGHT: Final = str(Path(__file__).with_name("eight.yaml"))
-_LINKS: Final[Mapping[str, Mapping[str, str]]] = {
+_NETWORKS: Final[Mapping[str, Mapping[str, str]]] = {
     **{space: {"npus": "8"} for space in ("default", "network", "archgym-astrasim", "table")},
     "parallel": {"system": _EIGHT},
+    "cosmic-2025": {"npus": "256"},
 }
-_SLOW: Final = ("every-link", "store-and-forward")
-_SLOW_AT_ONCE: Final = 2
+_SLOW: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
+    **{(space, "every-link"): each for space, each in _NETWORKS.items()},
+    **{(space, "store-and-forward"): each for space, each in _NETWORKS.items()},
+    ("closed-loop", "full"): {"requests": "100"},
+}
 # Options of a run, of which one is drawn, so that runs take milliseconds; others are drawn, too.
 _SMALL: Mapping[str, Sequence[Mapping[str, str]]] = {
     "cpu": ({"instructions": "12000"},),
@@ -91,7 +96,7 @@ def draw(name: str, n: int, seed: int = 0, at_once: int = _AT_ONCE) -> Tally:
         (space, fidelity, workload)
         for space in kind.spec.space_names
         for fidelity in kind.spec.fidelity_names
-        if not (is_quick and fidelity in _SLOW)
+        if not (is_quick and (space, fidelity) in _SLOW)
         for workload in _workload_names(kind, space, fidelity)
     ]
     parts: dict[str, tuple[Composition, np.ndarray]] = {}
@@ -104,7 +109,7 @@ def draw(name: str, n: int, seed: int = 0, at_once: int = _AT_ONCE) -> Tally:
                     simulator, pool = parts.setdefault(key, (simulator, pool))
                     designs = _combined(simulator, pool, isqrt(at_once), rng)
                 else:
-                    number = min(at_once, _SLOW_AT_ONCE) if fidelity in _SLOW else at_once
+                    number = _SLOW_AT_ONCE if (space, fidelity) in _SLOW else at_once
                     designs = simulator.space.sample(number - 1, rng)
                     designs = np.concatenate([simulator.space.default_indices[None, :], designs])
                 _count(tally, simulator, designs, simulator.workload(workload))
@@ -146,7 +151,7 @@ def _made(
         drawn = 0 if is_last else rng.integers(0, 3)
         for option in rng.permutation(declared)[:drawn]:
             options[option.name] = str(rng.choice(option.samples))
-        options |= _LINKS.get(space, {}) if fidelity in _SLOW else {}
+        options |= _SLOW.get((space, fidelity), {})
         try:
             simulator = make_simulator(kind, space, fidelity, options)
             simulator = fitted(simulator, [simulator.workload(workload)])
