@@ -42,15 +42,16 @@ _QUICK_AT_ONCE = 4
 # Designs of parts that combinations are drawn from, whose results a composition remembers.
 _OF_PARTS = 16
 _TRIES = 4
-# Spaces and fidelities of which a design takes seconds, or minutes without these options. They are
-# drawn two designs at a time, and by the program above alone.
-_SLOW_AT_ONCE: Final = 2
+# Clusters, by space, for runs that simulate all NPUs or links: larger ones take minutes a design.
 _EIGHT: Final = str(Path(__file__).with_name("eight.yaml"))
 _NETWORKS: Final[Mapping[str, Mapping[str, str]]] = {
     **{space: {"npus": "8"} for space in ("default", "network", "archgym-astrasim", "table")},
     "parallel": {"system": _EIGHT},
     "cosmic-2025": {"npus": "256"},
 }
+# Options of spaces and fidelities of which a design takes seconds even so. They are drawn two
+# designs at a time, and by the program above alone.
+_SLOW_AT_ONCE: Final = 2
 _SLOW: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     **{(space, "every-link"): each for space, each in _NETWORKS.items()},
     **{(space, "store-and-forward"): each for space, each in _NETWORKS.items()},
@@ -152,6 +153,9 @@ def _made(
         for option in rng.permutation(declared)[:drawn]:
             options[option.name] = str(rng.choice(option.samples))
         options |= _SLOW.get((space, fidelity), {})
+        for name in [name for name in options if name.endswith("simulated")]:
+            of_part = name.removesuffix("simulated")
+            options |= {of_part + each: text for each, text in _NETWORKS[space].items()}
         try:
             simulator = make_simulator(kind, space, fidelity, options)
             simulator = fitted(simulator, [simulator.workload(workload)])
