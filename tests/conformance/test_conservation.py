@@ -63,6 +63,8 @@ _SMALL: Mapping[str, Sequence[Mapping[str, str]]] = {
     "cpu+dram": ({"cpu.instructions": "12000"},),
     "translation": ({"records": "10000"},),
     "accelerator+dram": ({"accelerator.layers": "3"},),
+    "kv": ({"last": "150"},),
+    "kv+dram": ({"kv.last": "150"},),
     "dram": (
         {"requests": "4000"},
         *(
