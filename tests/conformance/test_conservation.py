@@ -56,6 +56,8 @@ _SLOW: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     **{(space, "every-link"): each for space, each in _NETWORKS.items()},
     **{(space, "store-and-forward"): each for space, each in _NETWORKS.items()},
     ("closed-loop", "full"): {"requests": "100"},
+    # Of arrays with a memory; combinations of parts, as many as usual.
+    ("default", "long"): {"accelerator.layers": "1"},
 }
 # Options of a run, of which one is drawn, so that runs take milliseconds; others are drawn, too.
 _SMALL: Mapping[str, Sequence[Mapping[str, str]]] = {
