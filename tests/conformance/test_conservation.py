@@ -102,7 +102,7 @@ def draw(name: str, n: int, seed: int = 0, at_once: int = _AT_ONCE) -> Tally:
         for space in kind.spec.space_names
         for fidelity in kind.spec.fidelity_names
         if not (is_quick and (space, fidelity) in _SLOW)
-        for workload in _workload_names(kind, space, fidelity)
+        for workload in make_simulator(kind, space, fidelity, {}).workload_names()
     ]
     parts: dict[str, tuple[Composition, np.ndarray]] = {}
     while tally.n_designs < n:
@@ -127,22 +127,14 @@ def _combined(
     simulator: Composition, pool: np.ndarray, n: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return all combinations of `n` designs of each part: its default one and some of a pool."""
-    some = [simulator.space.default_indices, *pool[rng.choice(len(pool), n - 1, replace=False)]]
-    designs = [np.stack(some)]
+    chosen = rng.choice(len(pool), n - 1, replace=False)
+    some = np.concatenate([simulator.space.default_indices[None, :], pool[chosen]])
+    designs = some
     for names in list(simulator.spec.groups.values())[1:]:
         columns = [simulator.space.names.index(each) for each in names]
-        designs = [_with(each, columns, one) for each in designs for one in some]
-    return np.concatenate(designs)
-
-
-def _with(designs: np.ndarray, columns: Sequence[int], design: np.ndarray) -> np.ndarray:
-    changed = designs.copy()
-    changed[:, columns] = design[columns]
-    return changed
-
-
-def _workload_names(kind: type[Simulator], space: str, fidelity: str) -> Sequence[str]:
-    return make_simulator(kind, space, fidelity, {}).workload_names()
+        designs, others = np.repeat(designs, n, axis=0), np.tile(some, (len(designs), 1))
+        designs[:, columns] = others[:, columns]
+    return designs
 
 
 def _made(
