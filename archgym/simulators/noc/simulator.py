@@ -26,7 +26,7 @@ from archgym.simulators.noc.machine import HALVING, Network
 from archgym.simulators.noc.metrics import METRICS, OBJECTIVES, SATURATION, measure
 from archgym.simulators.noc.runs import READ, Packets, Run
 from archgym.simulators.noc.sampling import Load, measured, targets
-from archgym.simulators.noc.space import GROUPS, SPACE_NAMES, network_of, noc_space
+from archgym.simulators.noc.space import GROUPS, SPACE_NAMES, machine_of, noc_space
 from archgym.simulators.noc.workloads import (
     LISTS,
     LOADS,
@@ -143,7 +143,7 @@ class NocSimulator(RowSimulator):
 
     def network(self, indices: np.ndarray) -> tuple[Network, int]:
         """Return the network of a design, and the width of its flits [bit]."""
-        return network_of(self.space.name, self.space.design_at(indices), self._seed)
+        return machine_of(self.space.name, self.space.design_at(indices), self._seed)
 
     def load_of(self, traffic: Traffic, bits: int, scale: float = 1.0) -> Load:
         """Return a load in flits of some width.
@@ -227,7 +227,7 @@ class NocSimulator(RowSimulator):
             latency, area = [], []
             for design in completions(self.space, chosen, shapes):
                 try:
-                    network, bits = network_of(self.space.name, design, self._seed)
+                    network, bits = machine_of(self.space.name, design, self._seed)
                 except InvalidDesignError:
                     continue
                 area.append(least_area(network, bits))
