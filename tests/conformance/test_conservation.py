@@ -144,7 +144,7 @@ def _made(
     declared = np.array([each for each in declared_options(kind) if each.samples], dtype=object)
     for attempt in range(_TRIES):
         small, is_last = _SMALL.get(kind.spec.name, ({},)), attempt == _TRIES - 1
-        options: dict[str, Any] = dict(small[0 if is_last else rng.integers(len(small))])
+        options: dict[str, Any] = dict(small[0 if is_last else int(rng.integers(len(small)))])
         drawn = 0 if is_last else rng.integers(0, 3)
         for option in rng.permutation(declared)[:drawn]:
             options[option.name] = str(rng.choice(option.samples))
