@@ -2,6 +2,7 @@
 
     python experiments/bench_release.py write    # before the release, once
     python experiments/bench_release.py check    # names every task that has changed since
+    python experiments/bench_release.py deposit FILE.zip    # the release's files, for a DOI
 
 The file is archgym/bench/data/archbench-2026.2.json. After the release it is not written again:
 a task that is found to be wrong gets an entry in `errata`, with its date and the reason.
@@ -9,7 +10,9 @@ a task that is found to be wrong gets an entry in `errata`, with its date and th
 
 import json
 import sys
+import zipfile
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,24 @@ def frozen() -> dict[str, Any]:
     return {"release": RELEASE, "tasks": tasks, "errata": []}
 
 
+def deposit(path: Path) -> None:
+    """Write the files of the release and their SHA-256 into a .zip, the same bytes each time."""
+    data = PATH.parent
+    parts = [PATH, *(data / name for name in ("tasks.yaml", "best.jsonl", "hardness.jsonl"))]
+    contents = {part.name: part.read_bytes() for part in (*parts, data.parents[2] / "CITATION.cff")}
+    sums = [f"{sha256(text).hexdigest()}  {name}\n" for name, text in contents.items()]
+    contents["SHA256SUMS"] = "".join(sums).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in contents.items():
+            archive.writestr(zipfile.ZipInfo(f"{RELEASE}/{name}"), text)
+    print(f"{path}: {RELEASE}, digest {read_release().digest}")
+
+
 def main() -> int:
-    """Write or check, as the argument says."""
+    """Write, check or pack, as the argument says."""
+    if sys.argv[1:2] == ["deposit"]:
+        deposit(Path(sys.argv[2]))
+        return 0
     now = frozen()
     if sys.argv[1:] == ["write"]:
         PATH.write_text(json.dumps(now, indent=1) + "\n", "utf-8")

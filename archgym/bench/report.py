@@ -1,4 +1,4 @@
-"""Report of a benchmark: regret at budgets and evaluations to within 1 %, with intervals."""
+"""Report of a benchmark: regret to proofs and to the best known, with intervals."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from archgym.analysis.statistics import (
     kaplan_meier,
     stratified_bootstrap,
 )
-from archgym.bench.suite import bench_tasks
+from archgym.bench.suite import BestKnown, bench_tasks
 from archgym.errors import ArchGymError
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.studies.snapshot import StudyLog
@@ -76,7 +76,22 @@ class TaskScore:
 
     task: str
     best_known: float
+    is_proven: bool
+    """True if the benchmark has simulated all designs of the task, so that none is better."""
     agents: tuple[AgentScore, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Proven:
+    """An agent over the tasks whose optimum is proven."""
+
+    agent: str
+    regret: dict[int, Interval]
+    """Mean over tasks and seeds of the share by which the best design so far is worse than the
+    optimum, by budget: 0 for the optimum, 1 for designs twice as bad or worse, and for none that
+    meets the limits.
+    """
 
 
 @final
@@ -100,6 +115,8 @@ class BenchReport:
 
     budgets: tuple[int, ...]
     tasks: tuple[TaskScore, ...]
+    proven: tuple[Proven, ...]
+    """Agents by regret to the proof at the largest budget; empty if no task has one."""
     standings: tuple[Standing, ...]
     """Agents by mean rank at the largest budget."""
     unfinished: int
@@ -129,6 +146,16 @@ class BenchReport:
             "unfinished": self.unfinished,
             "damage": self.damage,
             "verdict": self.verdict,
+            "regret_to_proof": {
+                "tasks": [t.task for t in self.tasks if t.is_proven],
+                "agents": {
+                    p.agent: {
+                        str(b): {"mean": i.value, "low": i.low, "high": i.high}
+                        for b, i in p.regret.items()
+                    }
+                    for p in self.proven
+                },
+            },
             "standings": [
                 {
                     "agent": s.agent,
@@ -142,6 +169,7 @@ class BenchReport:
                 {
                     "task": t.task,
                     "best_known_reward": t.best_known,
+                    "is_proven": t.is_proven,
                     "agents": [agent.to_json() for agent in t.agents],
                 }
                 for t in self.tasks
@@ -174,7 +202,38 @@ def read_bench_report(folder: str | Path, *others: str | Path) -> BenchReport:
     )
     unfinished = sum(run.status != "finished" for run in report.runs)
     damage = {run.run.id: run.problem for run in report.runs if run.problem is not None}
-    return BenchReport(budgets, scores, _standings(report.plan.agents, rewards), unfinished, damage)
+    labels = [agent.label for agent in report.plan.agents]
+    return BenchReport(
+        budgets,
+        scores,
+        _proven(labels, scores, rewards),
+        _standings(report.plan.agents, rewards),
+        unfinished,
+        damage,
+    )
+
+
+def _proven(
+    labels: Sequence[str],
+    scores: Sequence[TaskScore],
+    rewards: Mapping[int, Sequence[Sequence[np.ndarray]]],
+) -> tuple[Proven, ...]:
+    """Return regrets of agents to the proofs of all tasks that have one and that all agents ran."""
+    found = []
+    for place, label in enumerate(labels):
+        regret = {}
+        for budget, tasks in rewards.items():
+            # A reward is a logarithm of ratios of metrics: exp(regret) is how many times as bad.
+            met = [
+                np.clip(2.0 - np.exp(np.minimum(task.best_known - runs[place], 1.0)), 0.0, 1.0)
+                for task, runs in zip(scores, tasks, strict=True)
+                if task.is_proven and all(len(run) for run in runs)
+            ]
+            if met:
+                regret[budget] = stratified_bootstrap("gap", met)
+        if regret:
+            found.append(Proven(label, regret))
+    return tuple(sorted(found, key=lambda each: each.regret[max(each.regret)].value))
 
 
 def _rewards(agent: AgentSummary, budget: int) -> np.ndarray:
@@ -187,7 +246,8 @@ def _rewards(agent: AgentSummary, budget: int) -> np.ndarray:
 def _task_score(
     task: TaskSummary, log: StudyLog, rewards: dict[int, list[np.ndarray]]
 ) -> TaskScore:
-    best_known = max(task.best_known, _recorded_best(task.task.label, log))
+    recorded = _recorded_best(task.task.label, log)
+    best_known = task.best_known if recorded is None else max(task.best_known, recorded.reward)
     threshold = within_reward(log, best_known, WITHIN)
     agents = []
     for place, agent in enumerate(task.agents):
@@ -202,18 +262,19 @@ def _task_score(
         times = [place or run.evaluations for place, run in zip(reached, begun, strict=True)]
         to_within = kaplan_meier(times, arrived).median if any(arrived) else math.inf
         agents.append(AgentScore(agent.label, regret, to_within, sum(arrived), len(begun)))
-    return TaskScore(task.task.label, best_known, tuple(agents))
+    is_proven = recorded is not None and recorded.is_proven
+    return TaskScore(task.task.label, best_known, is_proven, tuple(agents))
 
 
-def _recorded_best(label: str, log: StudyLog) -> float:
-    """Return the best reward that the benchmark knows of a task; -inf for any other task."""
+def _recorded_best(label: str, log: StudyLog) -> BestKnown | None:
+    """Return the best design that the benchmark knows of a task; None for any other task."""
     for bench in bench_tasks("full"):
         if bench.label != label or bench.best is None:
             continue
         # A task of the same name may have other choices.
         if bench.plan.make().digest == log.header.task["digest"]:
-            return bench.best.reward
-    return -math.inf
+            return bench.best
+    return None
 
 
 def _interval(values: np.ndarray) -> Interval:

@@ -21,7 +21,7 @@ from archgym.spaces.space import DesignSpace
 from archgym.sweep.plan import TaskPlan
 from archgym.tasks.task import Task
 
-SUITES = ("core", "full", "few", "transfer", "fidelity", "front")
+SUITES = ("core", "full", "few", "regret", "transfer", "fidelity", "front")
 """Names of suites; every task belongs to `full`."""
 SPLITS = ("development", "verdict")
 """Tasks for tuning agents, and tasks for judging them."""

@@ -36,6 +36,33 @@ def test_regret_is_the_distance_to_the_best_that_is_known(tmp_path: Path) -> Non
     assert "No winner" in report.verdict or "better" in report.verdict
 
 
+def test_regret_to_the_proof_is_how_much_longer_the_best_design_takes(tmp_path: Path) -> None:
+    # One term on one workload, so that the reward is the logarithm of a ratio of latencies.
+    plan = honest(tmp_path, ["random"], 2, task="noc-table-latency")
+    made = bench_task("noc-table-latency").plan.make()
+    column = [spec.name for spec in made.metrics].index("mean_latency_ns")
+    every = made.evaluate(np.concatenate(list(made.space.enumerate(canonical=True))))
+    optimum = every.values[every.reward.argmax(), 0, column]
+    behind = []
+    for run in plan.runs():
+        records = read_study(tmp_path / run.id).records
+        best = made.evaluate(records.indices[records.reward.argmax()][None, :])
+        behind.append(best.values[0, 0, column] / optimum - 1.0)
+
+    report = read_bench_report(tmp_path)
+
+    (random,) = report.proven
+    assert random.regret[BUDGET].value == pytest.approx(np.mean(behind), abs=1e-3)
+    assert report.tasks[0].is_proven
+    assert report.to_json()["regret_to_proof"]["tasks"] == ["noc-table-latency"]
+
+
+def test_task_without_a_proof_is_in_no_regret_to_one(tmp_path: Path) -> None:
+    honest(tmp_path, ["random"], 1)
+
+    assert read_bench_report(tmp_path).proven == ()
+
+
 def test_one_seed_names_no_winner(tmp_path: Path) -> None:
     honest(tmp_path, ["random", "genetic"], 1)
 

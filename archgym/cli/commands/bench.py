@@ -20,6 +20,7 @@ from archgym.files.remote import command_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from archgym.analysis.statistics import Interval
     from archgym.bench.report import AgentScore, BenchReport
     from archgym.bench.run import ProgramRun
 
@@ -31,7 +32,7 @@ SuiteOption = Annotated[
     str,
     typer.Option(
         "--suite",
-        help="Suite of tasks: core, full, few, transfer, fidelity or front.",
+        help="Suite of tasks: core, full, few, regret, transfer, fidelity or front.",
         metavar="NAME",
     ),
 ]
@@ -52,6 +53,7 @@ def list_tasks(
 ) -> None:
     """Show the tasks of a suite."""
     from archgym.bench.suite import bench_tasks
+    from archgym.bench.verification import read_release
 
     tasks = bench_tasks(suite, split)
     if json:
@@ -79,6 +81,7 @@ def list_tasks(
     say()
     say("Hardness: mean evaluations of random search to within 1 % of the best known.")
     say("Best known: reward of a recorded design; proven where a table holds all designs.")
+    say(f"Release: {read_release().name}, digest {read_release().digest}")
 
 
 @bench_app.command()
@@ -100,7 +103,7 @@ def run(
         str | None,
         typer.Option(
             "--suite",
-            help="Suite of tasks: core, full, few, transfer, fidelity or front (default: core).",
+            help="Suite: core, full, few, regret, transfer, fidelity or front (default: core).",
             metavar="NAME",
             show_default=False,
         ),
@@ -200,7 +203,8 @@ def report(
 ) -> None:
     """Show regret at each budget, and evaluations to within 1 % of the best known.
 
-    Programs and plug-ins have a p-value against each agent that ArchGym ships.
+    The first table has the tasks whose optimum is proven, which need no reference run. Programs and
+    plug-ins have a p-value against each agent that ArchGym ships.
     """
     from archgym.bench.report import read_bench_report
 
@@ -212,6 +216,17 @@ def report(
 
 
 def _write_report(read: "BenchReport") -> None:
+    if read.proven:
+        from archgym.report.quantities import counted
+
+        n = sum(task.is_proven for task in read.tasks)
+        heading(f"Regret to the proof: {counted(n, 'task')} with a proven optimum")
+        table(
+            ("agent", *(f"% at {b:,}" for b in read.budgets)),
+            [(p.agent, *(_percent(p.regret.get(b)) for b in read.budgets)) for p in read.proven],
+        )
+        say("Mean of how much worse the best design is than the optimum; 100 from twice as bad on.")
+        say()
     for task in read.tasks:
         heading(f"{task.task}: best known reward {number(task.best_known)}")
         columns = ("agent", *(f"regret at {b:,}" for b in read.budgets), "to 1 %", "found")
@@ -239,6 +254,13 @@ def _write_report(read: "BenchReport") -> None:
         say(f"{name}: {damage}")
     say("Regret: interquartile mean over seeds with its 95 % interval, in units of the reward.")
     say(read.verdict)
+
+
+def _percent(found: "Interval | None") -> str:
+    if found is None:
+        return "–"
+    value, low, high = (100.0 * part for part in (found.value, found.low, found.high))
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 
 def _cells(agent: "AgentScore", budgets: tuple[int, ...]) -> tuple[str, ...]:
