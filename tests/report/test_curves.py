@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archgym.report.live import LiveView
 
 import archgym as ag
-from archgym.report.live import LiveView
 from archgym.report.plots import SearchPlots, plot_studies
 from archgym.report.study_summary import best_so_far
 from archgym.studies.snapshot import StudyLog
