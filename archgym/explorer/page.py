@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, final
@@ -42,14 +42,6 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
     """Page of one task; a notebook shows it as the value of a cell."""
 
     space = param.Dict({})
-    answer = param.Dict({})
-    bounds = param.List([])
-    changes = param.Dict({})
-    cloud = param.Dict({})
-    study = param.Dict({})
-    notice = param.Dict({})
-    text = param.Dict({})
-    file = param.Dict({})
     controls = param.String("")
     is_page = param.Boolean(False)
 
@@ -65,30 +57,39 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
           folder: Folder of a study or sweep that is followed.
           is_page: True for a whole page, whose address keeps the design.
         """
+        self.parts: dict[str, Any] = {}
+        """Newest content of each part that the page shows."""
+        # One thread sends everything in order; from the server's own some would wait for the next.
+        self._sender = ThreadPoolExecutor(1, "archgym-explore-send")
         super().__init__(
             controls=CONTROLS.format(id="explorer", sampled="", numbers=""),
             is_page=is_page,
             sizing_mode="stretch_width",
         )
-        self._document = pn.state.curdoc if is_page else None
-        self._number = 0
         self.session = Session(task, self._show, folder)
         self.session.start()
 
     def _show(self, name: str, content: Any) -> None:
-        """Set a part of the page, from any thread."""
-        if name == "notice":
-            # The same text again is news.
-            self._number += 1
-            content = {"text": content, "number": self._number}
-        change = partial(self.param.update, **{name: content})
-        if self._document is None:
-            change()
-        else:
-            self._document.add_next_tick_callback(change)
+        """Send a part to the browser, from any thread."""
+        if name == "space":
+            self.space = content
+            return
+        self.parts[name] = content
+        if not self.session.is_closed:
+            self._sender.submit(self._send_msg, [name, content])
 
     def _handle_msg(self, data: Any) -> None:
-        self.session.take(data)
+        if isinstance(data, dict) and data.get("kind") == "hello":
+            for name in ("answer", "changes", "bounds", "cloud", "study"):
+                if name in self.parts:
+                    self._show(name, self.parts[name])
+        else:
+            self.session.take(data)
+
+    def close(self) -> None:
+        """End the threads of the page."""
+        self.session.close()
+        self._sender.shutdown(wait=False, cancel_futures=True)
 
 
 class _Guard(AuthProvider):  # type: ignore[misc]  # Bokeh's types do not allow constants
@@ -144,7 +145,7 @@ class ExploreServer(Closing):
 
         def made() -> Explorer:
             page = Explorer(task, folder, is_page=True)
-            pn.state.on_session_destroyed(lambda _: page.session.close())
+            pn.state.on_session_destroyed(lambda _: page.close())
             return page
 
         is_main = threading.current_thread() is threading.main_thread()

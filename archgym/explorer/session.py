@@ -31,7 +31,9 @@ Publish = Callable[[str, Any], None]
 EXPLORED = "explored"
 """Folder of a search's study in which designs that were saved by hand are logged."""
 # chosen: a part of the neighbours that runs while a new design waits for its turn [s].
-_PART_S = 0.08
+_PART_S = 0.04
+# chosen: a shorter rest is a part of a drag [s].
+_REST_S = 0.06
 # chosen: drawings of neighbours and evaluated designs follow at this rate [s].
 _EVERY_S = 0.25
 _FOLLOW_S = 1.0
@@ -93,6 +95,11 @@ class Session(Closing):
         self._show()
         for thread in self._threads:
             thread.start()
+
+    @property
+    def is_closed(self) -> bool:
+        """True after `close`."""
+        return self._is_closed.is_set()
 
     def close(self) -> None:
         """End the threads; a search stops, and its evaluations are in its journal."""
@@ -202,6 +209,9 @@ class Session(Closing):
         self._show()
         rows, changed = state.changes()
         self._publish("changes", state.changes_json(rows, changed))
+        with self._wake:
+            # While somebody drags, nothing but designs is evaluated.
+            self._wake.wait_for(lambda: self._is_stale(number), _REST_S)
         if self._is_stale(number):
             return
         bounds = state.bounds_json()

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -104,55 +103,40 @@ def test_port_in_use_is_one_clear_message() -> None:
             ExploreServer(toy_task(), None, port)
 
 
-class Client:
-    """A websocket client of the page, in place of a browser."""
-
-    def __init__(self, server: ExploreServer) -> None:
-        from bokeh.client import pull_session
-
-        self.session = pull_session(url=server.url)
-        # What was pulled is known to the server: later messages name it only.
-        self.session.document.models.flush_synced()
-        self.model = self.session.document.roots[0]
-
-    def answer(self) -> dict[str, Any]:
-        from bokeh.document import Document
-
-        document = Document()
-        self.session._connection.pull_doc(document)
-        return dict(document.roots[0].data.answer)
-
-    def send(self, **message: Any) -> None:
-        from bokeh.document.events import MessageSentEvent
-        from panel.models.esm import DataEvent
-
-        document = self.session.document
-        event = MessageSentEvent(document, "bokeh_event", DataEvent(self.model, message))
-        document.callbacks.trigger_on_change(event)
-        self.session.force_roundtrip()
-
-    def until(self, design: list[str]) -> dict[str, Any]:
-        end = time.monotonic() + 20
-        while not (self.answer().get("design") == design and self.answer()["known"]):
-            assert time.monotonic() < end, self.answer()
-            threading.Event().wait(0.01)
-        return self.answer()
-
-
 @pytest.mark.slow
-def test_moves_over_the_socket_show_what_the_task_evaluates() -> None:
+def test_messages_over_the_socket_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bokeh.client import pull_session
+    from bokeh.document.events import MessageSentEvent
+    from panel.models.esm import DataEvent
+
+    pages: list[Explorer] = []
+    show = Explorer._show
+    monkeypatch.setattr(
+        Explorer, "_show", lambda page, *part: (pages.append(page), show(page, *part))
+    )
     task = toy_task()
     with serving(task) as server:
-        client = Client(server)
+        client = pull_session(url=server.url)
+        # What was pulled is known to the server: messages name it only.
+        client.document.models.flush_synced()
         for design in task.space.sample(10, np.random.default_rng(2)):
             wanted = [str(index) for index in design.tolist()]
-            client.send(kind="load", design=wanted)
-            shown = client.until(wanted)
+            message = DataEvent(client.document.roots[0], {"kind": "load", "design": wanted})
+            event = MessageSentEvent(client.document, "bokeh_event", message)
+            client.document.callbacks.trigger_on_change(event)
+            client.force_roundtrip()
             own = task.evaluate(design[None, :])
+            end = time.monotonic() + 20
+            while True:
+                shown = pages[-1].parts["answer"]
+                if shown["design"] == wanted and shown["known"]:
+                    break
+                assert time.monotonic() < end, shown
+                threading.Event().wait(0.01)
             assert shown["built"] == bool((own.reason == 0).all())
             if shown["built"]:
                 assert shown["reward"] == own.reward[0]
-        client.session.close()
+        client.close()
 
 
 @pytest.mark.slow
@@ -190,9 +174,9 @@ def test_notebook_shows_the_page_as_a_value_of_a_cell() -> None:
         assert isinstance(shown, Explorer)
         shown.session.take({"kind": "set", "place": 2, "index": 3})
         end = time.monotonic() + 20
-        while not (shown.answer["known"] and shown.answer["design"][2] == "3"):
+        while not (shown.parts["answer"]["known"] and shown.parts["answer"]["design"][2] == "3"):
             assert time.monotonic() < end
             threading.Event().wait(0.01)
         assert "text/html" in (shown._repr_mimebundle_() or ({"text/html": ""},))[0]
     finally:
-        shown.session.close()
+        shown.close()

@@ -5,7 +5,7 @@ const percent = (x) => (100 * x).toFixed(x < 0.0995 ? 1 : 0) + " %";
 
 export function render({ model, el }) {
   const send = (kind, more = {}) => model.send_msg({ kind, ...more });
-  const space = model.space, root = made("div", null, "explore");
+  const space = model.space, parts = { answer: {}, changes: {}, bounds: [], cloud: {}, study: {} }, root = made("div", null, "explore");
   const button = (text, act, kind) => { const b = made("button", text, kind); b.type = "button"; b.addEventListener("click", act); return b; };
   const choice = (label, options) => { const s = made("select"); s.setAttribute("aria-label", label); options.forEach((o) => s.append(new Option(o, o))); return s; };
   const rows = space.parameters.map(() => null);
@@ -96,8 +96,7 @@ export function render({ model, el }) {
     limits.replaceChildren(...a.limits.map((l) => made("p", (l.met ? "✓ met: " : "✕ missed: ") + l.text + ", " + l.by, l.met ? "better" : "worse")));
   }
   function takeAnswer() {
-    const a = (answer = model.answer);
-    if (!a.design) return;
+    const a = (answer = parts.answer);
     const same = !mine || String(mine) === String(a.design);
     // What somebody has moved since then is newer.
     if (!same && performance.now() - since < 3000) return;
@@ -110,13 +109,13 @@ export function render({ model, el }) {
     if (model.is_page) history.replaceState(null, "", "#d=" + a.design.join());
   }
   function drawBounds() {
-    bounds.replaceChildren(...model.bounds.slice(0, 6).flatMap((bar) => {
-      const parts = bar.parts.map(([name, share], i) => [name, share, "part-" + (name === "other" ? "other" : i % 6)]);
+    bounds.replaceChildren(...parts.bounds.slice(0, 6).flatMap((bar) => {
+      const shares = bar.parts.map(([name, share], i) => [name, share, "part-" + (name === "other" ? "other" : i % 6)]);
       const stack = (list) => made("div", null, "stack", list.map(([name, share, kind]) => { const s = made("span", null, kind); s.style.width = 100 * share + "%"; s.title = name + " " + percent(share); return s; }));
-      const key = made("div", null, "key", parts.map(([name, share, kind]) => made("span", null, "", [made("i", null, kind), name + " " + percent(share)])));
-      return [made("h3", bar.title + (bar.overlap ? " (causes overlap and do not add up)" : "")), ...(bar.overlap ? parts.map((part) => stack([part])) : [stack(parts)]), key];
+      const key = made("div", null, "key", shares.map(([name, share, kind]) => made("span", null, "", [made("i", null, kind), name + " " + percent(share)])));
+      return [made("h3", bar.title + (bar.overlap ? " (causes overlap and do not add up)" : "")), ...(bar.overlap ? shares.map((part) => stack([part])) : [stack(shares)]), key];
     }));
-    if (!model.bounds.length) bounds.append(made("p", "The simulator does not say.", "note"));
+    if (!parts.bounds.length) bounds.append(made("p", "The simulator does not say.", "note"));
   }
 
   // ---- right: where to go
@@ -124,7 +123,7 @@ export function render({ model, el }) {
   const progress = made("p", "", "note"), effects = made("div", null, "effects"), cloud = made("div"), follow = made("div");
   const right = made("section", null, "", [made("h2", "Every single change"), progress, effects, made("h2", "Evaluated designs"), cloud, follow]);
   function drawChanges() {
-    const c = model.changes;
+    const c = parts.changes;
     if (!c.effects) return;
     rows.forEach((r, place) => {
       const own = c.marks.filter((m) => m[0] === place), by = new Map(), p = space.parameters[place];
@@ -146,18 +145,18 @@ export function render({ model, el }) {
   }
   let redraw = null;
   function drawCloud() {
-    const c = model.cloud;
+    const c = parts.cloud;
     if (!c.n) return;
     if (redraw) { redraw(c); return; }
     // Markup without any text of a study.
     cloud.innerHTML = model.controls;
-    redraw = explorer(cloud.firstElementChild, c, (i) => send("load", { design: model.cloud.designs[i] }));
+    redraw = explorer(cloud.firstElementChild, c, (i) => send("load", { design: parts.cloud.designs[i] }));
   }
   let curve = null;
   const curves = made("div", null, "chart"), counts = made("div");
   follow.append(counts, curves);
   function drawStudy() {
-    const s = model.study;
+    const s = parts.study;
     if (!s.studies) return;
     stop.hidden = !s.searching;
     counts.replaceChildren(...s.studies.map((t) => {
@@ -184,15 +183,17 @@ export function render({ model, el }) {
     made("b", "Save"), name, button("Save", () => send("save", { name: name.value })),
     made("b", "Copy as"), ...["command", "python", "json"].map((f) => button(f, () => send("copy", { form: f }))),
     made("b", "Export"), form, button("Export", () => send("export", { form: form.value })), button("Report", () => send("report"))]), text, note]);
-  model.on("text", () => { text.hidden = false; text.value = model.text.text; text.select(); if (navigator.clipboard) navigator.clipboard.writeText(model.text.text).catch(() => {}); });
-  model.on("notice", () => { note.textContent = model.notice.text; });
-  model.on("file", () => { const link = made("a"); link.href = URL.createObjectURL(new Blob([model.file.text])); link.download = model.file.name; link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 1000); });
+  const takeText = () => { text.hidden = false; text.value = parts.text.text; text.select(); if (navigator.clipboard) navigator.clipboard.writeText(parts.text.text).catch(() => {}); };
+  const takeNotice = () => { note.textContent = parts.notice; };
+  const takeFile = () => { const link = made("a"); link.href = URL.createObjectURL(new Blob([parts.file.text])); link.download = parts.file.name; link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 1000); };
 
   root.append(made("h1", space.title), made("p", space.task, "note"), actions, made("div", null, "columns", [left, middle, right]));
   el.replaceChildren(root);
   if (model.is_page) document.head.append(made("style", "body { background: #ffffff; } @media (prefers-color-scheme: dark) { body { background: #16161a; } }"));
-  for (const [part, draw] of [["answer", takeAnswer], ["changes", drawChanges], ["bounds", drawBounds], ["cloud", drawCloud], ["study", drawStudy]]) { model.on(part, draw); draw(); }
+  const draw = { answer: takeAnswer, changes: drawChanges, bounds: drawBounds, cloud: drawCloud, study: drawStudy, text: takeText, notice: takeNotice, file: takeFile };
+  model.on("msg:custom", ([part, content]) => { parts[part] = content; draw[part](); });
+  send("hello");
   // After a reload the page goes on with its design.
-  if (model.is_page && location.hash.startsWith("#d=") && location.hash.slice(3) !== (model.answer.design || []).join()) send("load", { design: location.hash.slice(3).split(",") });
+  if (model.is_page && location.hash.startsWith("#d=") && location.hash.length > 3) send("load", { design: location.hash.slice(3).split(",") });
   root.dataset.ready = "yes";
 }
