@@ -25,7 +25,8 @@ const inputs = () => [...page.querySelectorAll(".parameter:not(.inactive)")].map
 return (async () => {
   for (let k = 0; k < arguments[1]; k++) {
     const all = inputs(), e = all[rng(all.length)], select = e.tagName === "SELECT";
-    const n = select ? e.options.length : Number(e.max) + 1, index = (Number(e.value) + 1 + rng(n - 1)) % n;
+    const n = select ? e.options.length : Number(e.max) + 1;
+    const index = (Number(e.value) + 1 + rng(n - 1)) % n;
     const before = page.dataset.design;
     const began = performance.now();
     e.value = index; e.dispatchEvent(new Event(e.type === "range" ? "input" : "change"));

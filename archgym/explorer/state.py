@@ -455,12 +455,11 @@ class Exploration:
         for place, own in effects.items():
             assert here is not None
             parameter = task.space.parameters[place]
+            best = max(own, key=lambda end: end[0])
+            worst = min(own, key=lambda end: end[0])
             ends = [
                 [index, _text(parameter.value(index)), gain, self._gain_text(here, gain, values)]
-                for gain, index, values in (
-                    max(own, key=lambda end: end[0]),
-                    min(own, key=lambda end: end[0]),
-                )[: len(own)]
+                for gain, index, values in ((best,) if best[1] == worst[1] else (best, worst))
             ]
             span = max(abs(gain) for gain, *_ in own)
             shown.append({"place": place, "ends": ends, "span": span})
@@ -481,7 +480,8 @@ class Exploration:
         if self.task.limits and min(reward, reward + gain) <= LIMITED_REWARD:
             place = self._axes[0]
             old, new = (self.task.average(v[None])[0][place] for v in (here.values, values))
-            said = change_text(float(new / old - 1)) if old else ""
+            said = f"{metric_title(self.task.metrics[place])} "
+            said += change_text(float(new / old - 1)) if old else quantity(float(new), "")
             if reward + gain > LIMITED_REWARD:
                 return f"{said}, meets the limits"
             if reward > LIMITED_REWARD:

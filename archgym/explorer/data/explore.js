@@ -134,7 +134,7 @@ export function render({ model, el }) {
     });
     matters = c.known === c.total ? new Set(c.matters) : matters;
     filter();
-    progress.replaceChildren(whole(c.known) + " of " + whole(c.total) + " changes known; of each parameter the best and the worst other value, and what it does to the objective. ", ...(c.known < c.total ? [button("Evaluate changes", () => send("changes"))] : []));
+    progress.replaceChildren(whole(c.known) + " of " + whole(c.total) + " changes known; of each parameter the best and the worst other value, and what it does to the objective (+ is better). ", ...(c.known < c.total ? [button("Evaluate changes", () => send("changes"))] : []));
     const most = Math.max(1e-9, ...c.effects.map((e) => e.span));
     effects.replaceChildren(...c.effects.slice(0, 16).flatMap((e) => [made("span", space.parameters[e.place].name), ...[0, 1].map((k) => {
       if (!e.ends[k]) return made("span");
@@ -193,7 +193,8 @@ export function render({ model, el }) {
   const draw = { answer: takeAnswer, changes: drawChanges, bounds: drawBounds, cloud: drawCloud, study: drawStudy, text: takeText, notice: takeNotice, file: takeFile };
   model.on("msg:custom", ([part, content]) => { parts[part] = content; draw[part](); });
   send("hello");
-  // After a reload the page goes on with its design.
-  if (model.is_page && location.hash.startsWith("#d=") && location.hash.length > 3) send("load", { design: location.hash.slice(3).split(",") });
+  // After a reload, and with another address, the page goes on with the design of its address.
+  const visit = () => { if (location.hash.startsWith("#d=") && location.hash.length > 3) send("load", { design: location.hash.slice(3).split(",") }); };
+  if (model.is_page) { visit(); addEventListener("hashchange", visit); }
   root.dataset.ready = "yes";
 }
