@@ -1,4 +1,4 @@
-"""Memory, descriptors and threads over an hour of an MCP server, a killed sweep and a page of explore.
+"""Memory, descriptors and threads over an hour of an MCP server, a killed sweep and a page.
 
 python experiments/soak.py run --minutes 60 --out experiments/data/soak.csv
 python experiments/soak.py table --out experiments/data/soak.csv

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,13 @@ class Page:
         """Waits until the design and all its neighbours are known."""
         done = "(([a, b]) => a === b)((page.dataset.changes || '0/1').split('/'))"
         self.wait(f"page.dataset.changed === page.dataset.design && {done}")
+
+    def settle_after(self, act: Callable[[], None]) -> None:
+        """Does what changes the design, and waits for its neighbours."""
+        design = self.run("return page.dataset.design")
+        act()
+        self.wait(f"page.dataset.design !== '{design}'")
+        self.settle()
 
     def move(self, name: str, index: int) -> None:
         self.run("move(arguments[0], arguments[1])", name, index)

@@ -51,8 +51,7 @@ def test_slider_moves_the_numbers_and_undo_returns_them() -> None:
     with paged("dram") as page:
         page.settle()
         before = page.run(_SHOWN)
-        page.move("request_buffer_size", 0)
-        page.settle()
+        page.settle_after(lambda: page.move("request_buffer_size", 0))
         after = page.run(_SHOWN)
         assert after != before
         program = [sys.executable, "-m", "archgym", "evaluate", "dram", "--json"]
@@ -62,8 +61,7 @@ def test_slider_moves_the_numbers_and_undo_returns_them() -> None:
         means = json.loads(found.stdout)["metrics"]
         units = {spec.name: spec.unit for spec in Task.make("dram").metrics}
         assert all(text == quantity(means[name], units[name]) for name, text in after)
-        page.press("Undo")
-        page.settle()
+        page.settle_after(lambda: page.press("Undo"))
         assert page.run(_SHOWN) == before
         assert page.errors() == []
 
