@@ -17,10 +17,12 @@ LEFT := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix 
 	cusparselt-cu13 nccl-cu12 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 # Interactive runs leave slow tests to `make test-slow`; CI leaves those of every night to it.
 MARKS := -m "not nightly$(if $(CI),, and not slow)"
-# Small networks train faster on one thread. Run one test process per core, at most four.
+# Small networks train faster on one thread. Many tests wait for processes: run one more at once
+# than there are cores, at most four.
 # Tests start hundreds of processes, which read compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? n + 1 : 4)))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=15
 
 .PHONY: help demo test test-slow pytest lint style types wheel kernels bench leaderboard paper docs site dist
 .PHONY: constraints hashes sbom audit confirm fuzz islands clean

@@ -27,7 +27,7 @@ def test_constraints_are_never_broken() -> None:
     assert MIXED.space.feasible(search(BayesianAgent, MIXED, 80).designs).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("task", [MIXED, MAPPING], ids=["mixed", "mapping"])
 def test_clearly_better_than_random_search(task: Any) -> None:
     bayesian = [max(search(BayesianAgent, task, 80, seed).rewards) for seed in range(5)]

@@ -29,7 +29,7 @@ def test_new_designs_that_keep_the_constraints_without_a_warning() -> None:
     assert MIXED.space.feasible(found.designs).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("task", [MIXED, MAPPING], ids=["mixed", "mapping"])
 def test_clearly_better_than_random_search(task: Any) -> None:
     trees = [max(search(ExtraTreesAgent, task, 60, seed).rewards) for seed in range(3)]

@@ -73,7 +73,7 @@ def test_hyperparameters_that_cannot_be_are_refused(name: str, value: Any) -> No
         make_agent(MultiAgentPpoAgent, MIXED.space, 0, {name: value})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("kind", "tasks"), [(KINDS[1], [MIXED]), (KINDS[2], [MAPPING, TINY])])
 def test_it_conforms_while_it_learns(kind: dict[str, str], tasks: list[Task]) -> None:
     # Other than by default, updates come between few designs.

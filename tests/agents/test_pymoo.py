@@ -70,7 +70,7 @@ def test_most_of_the_exact_front_of_the_toy_is_found() -> None:
     assert pareto.adrs(found, exact) < 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_front_on_dram_is_larger_than_that_of_random_search() -> None:
     task = Task.make("dram", "cloud-1", "balanced")
 

@@ -40,7 +40,7 @@ def test_a_forgery_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
     assert refused(folder, name, 0, tmp_path / "forged")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_all_of_two_hundred_forgeries_are_refused(folder: Path, tmp_path: Path) -> None:
     cases = [(name, seed) for name in FORGERIES for seed in range(SEEDS)]
     missed = [

@@ -11,6 +11,8 @@ from tests.toys import ToySimulator
 
 # Each link of hundreds of NPUs takes a minute; other spaces are tried with 16 in tests/simulators.
 OF_TABLES_ONLY = ("every-link", "store-and-forward")
+# The suite evaluates each design some ten times, which takes half a minute with these.
+NIGHTLY = (*OF_TABLES_ONLY, "long")
 VARIANTS = [
     (name, space, fidelity)
     for name in simulator_names()
@@ -25,7 +27,13 @@ SECONDS = 1.5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "space", "fidelity"), VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "space", "fidelity"),
+    [
+        pytest.param(*variant, marks=[pytest.mark.nightly] * (variant[2] in NIGHTLY))
+        for variant in VARIANTS
+    ],
+)
 def test_simulator_conforms(name: str, space: str, fidelity: str) -> None:
     simulator = make_simulator(simulator_class(name), space, fidelity, {})
     # Each workload is run in some variant, and each variant runs its share and the default one.

@@ -39,8 +39,13 @@ def groups_of(simulator: str) -> tuple[Group, ...]:
     return found
 
 
+# Groups whose rows take half a minute here.
+LONG = {("noc", "booksim")}
 SEARCHED = [
-    (name, group.name) for name in SIMULATORS for group in groups_of(name) if group.is_searched
+    pytest.param(name, group.name, marks=[pytest.mark.nightly] * ((name, group.name) in LONG))
+    for name in SIMULATORS
+    for group in groups_of(name)
+    if group.is_searched
 ]
 
 

@@ -143,16 +143,15 @@ def test_no_link_carries_more_than_its_bandwidth(space: str, fidelity: str) -> N
     if fidelity in ("every-link", "store-and-forward") and not npus:
         pytest.skip("simulating each link of 256 NPUs takes too long")
     simulator = ClusterSimulator(space, fidelity=fidelity, **npus)
-    designs = simulator.space.canonical(simulator.space.sample(12, np.random.default_rng(5)))
+    n_designs = 4 if fidelity in ("every-link", "store-and-forward") else 12
+    designs = simulator.space.canonical(simulator.space.sample(n_designs, np.random.default_rng(5)))
     workload = simulator.workload_of(SMALL)
 
     result = simulator.evaluate_batch(designs, workload)
 
-    values = result.values[result.reason == 0]
-    names = [spec.name for spec in simulator.metrics]
-    uses = [place for place, name in enumerate(names) if name.startswith("use_")]
-    assert (values[:, uses] <= 100.0 * (1.0 + 1e-9)).all()
-    assert (values[:, names.index("mfu_percent")] <= 100.0).all()
+    # A result is a failure if a link carries more, or an NPU computes more than its peak.
+    assert result.failures == {}
+    assert (result.reason == 0).any()
 
 
 def test_time_below_bytes_over_bandwidth_is_infeasible_without_congestion() -> None:
