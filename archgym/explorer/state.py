@@ -149,7 +149,7 @@ class Exploration:
 
     def _key(self, design: np.ndarray) -> bytes:
         canonical = self.task.space.canonical(np.asarray(design, dtype=np.int64)[None, :])
-        return canonical[0].tobytes()
+        return bytes(canonical[0].tobytes())
 
     def result(self, design: np.ndarray) -> Result | None:
         """Return what is known of a design; None before `evaluate` and `learn`."""
@@ -451,7 +451,7 @@ class Exploration:
                 effects.setdefault(place, []).append(
                     (result.reward - here.reward, index, result.values)
                 )
-        shown = []
+        shown: list[dict[str, Any]] = []
         for place, own in effects.items():
             assert here is not None
             parameter = task.space.parameters[place]
