@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.simulator import BatchResult, Simulator, Workload
     from archgym.evaluation.spec import SimulatorSpec
     from archgym.evaluation.trials import Trial, Trials
+    from archgym.explorer.subject import explore
     from archgym.files.policy import Policy
     from archgym.searching import SearchResult, search
     from archgym.spaces.design import Condition, Constraint, Design
@@ -80,6 +81,7 @@ _HOMES = {
     "Trials": "evaluation.trials",
     "Workload": "evaluation.simulator",
     "compose": "composition.compose",
+    "explore": "explorer.subject",
     "read_study": "studies.snapshot",
     "search": "searching",
     "simulator": "evaluation.function",
@@ -126,6 +128,7 @@ __all__ = [
     "Workload",
     "__version__",
     "compose",
+    "explore",
     "read_study",
     "search",
     "simulator",

@@ -26,6 +26,7 @@ from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
 from archgym.report.plots import SearchPlots
+from archgym.runtime.importing import import_library
 from archgym.studies.arguments import require_agent_class
 from archgym.studies.front import study_front
 from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
@@ -155,6 +156,15 @@ class SearchResult:
     def plot(self) -> SearchPlots:
         """Figures: `convergence()`, `front()` and `importance()`."""
         return SearchPlots(self.log)
+
+    def explore(self) -> Any:
+        """Return a page of the study for a notebook; see `archgym.explore`.
+
+        Raises:
+          MissingExtraError: The extra `explore` is not installed.
+        """
+        # The page stands above searches, and is no part of the core.
+        return import_library("archgym.explorer.subject").explore(self.folder)
 
     def __repr__(self) -> str:
         limits = f", limits missed: {'; '.join(self.missed)}" if self.missed else ""

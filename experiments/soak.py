@@ -1,4 +1,4 @@
-"""Memory, descriptors and threads over an hour of an MCP server, a killed sweep and a watch page.
+"""Memory, descriptors and threads over an hour of an MCP server, a killed sweep and a page.
 
 python experiments/soak.py run --minutes 60 --out experiments/data/soak.csv
 python experiments/soak.py table --out experiments/data/soak.csv
@@ -21,11 +21,12 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from bokeh.client import pull_session
 
 CLIENTS = 8
 SAMPLE_S = 15.0
@@ -157,10 +158,10 @@ def kill_again(
 
 
 def read_page(address: str, ended: threading.Event, count: Counter[str]) -> None:
-    """Read the data of the watch page every second, as a browser does."""
+    """Keep the page open on its websocket, as a browser does, and ask every second."""
+    client = pull_session(url=address)
     while not ended.wait(1.0):
-        with urllib.request.urlopen(f"{address}data?since=0", timeout=60) as answer:
-            json.loads(answer.read())
+        client.force_roundtrip()
         count["page"] += 1
 
 
@@ -179,9 +180,9 @@ def run(minutes: float, out: Path) -> None:
         threads = [threading.Thread(target=job, args=given) for job, given in jobs]
         for thread in threads:
             thread.start()
-        while not (folder / "sweep" / "sweep.json").exists():
+        while not any((folder / "sweep").glob("**/study.json")):
             time.sleep(1.0)
-        page = started("watch", folder / "sweep")
+        page = started("explore", folder / "sweep")
         reader = threading.Thread(target=read_page, args=(address_of(page), ended, count))
         reader.start()
         threads.append(reader)
@@ -191,8 +192,8 @@ def run(minutes: float, out: Path) -> None:
             table.writerow(FIELDS)
             while time.monotonic() - begun < 60 * minutes:
                 seconds = round(time.monotonic() - begun)
-                events = {"mcp": count["calls"], "watch": count["page"], "sweep": count["kills"]}
-                pids = {"mcp": [server.pid], "watch": [page.pid], "sweep": []}
+                events = {"mcp": count["calls"], "explore": count["page"], "sweep": count["kills"]}
+                pids = {"mcp": [server.pid], "explore": [page.pid], "sweep": []}
                 # Workers of a killed driver must notice it and leave: all sessions are counted.
                 pids["sweep"] = [pid for session in sessions for pid in members(session)]
                 for process, each in pids.items():

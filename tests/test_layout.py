@@ -31,6 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("report", "proxy", "envs"),
     ("searching",),
     ("agents", "codesign"),
+    ("explorer",),
     ("mcp",),
     ("cli",),
 )
@@ -49,7 +50,7 @@ HEAVY: tuple[str, ...] = (
     "torch",
     "ray",
 )
-HEAVY += ("moocore", "gymnasium", "matplotlib", "plotly", "stable_baselines3")
+HEAVY += ("moocore", "gymnasium", "matplotlib", "plotly", "stable_baselines3", "panel", "bokeh")
 
 
 def is_simulator_command(path: Path) -> bool:

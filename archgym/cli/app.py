@@ -37,13 +37,14 @@ from archgym.cli.commands.decide import decide, measure, prove
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain, simplify
+from archgym.cli.commands.explore import explore
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import export, report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
-from archgym.cli.commands.studies import portfolio, show, watch
+from archgym.cli.commands.studies import portfolio, show
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
@@ -165,6 +166,7 @@ app = typer.Typer(
 app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
 app.command("list", rich_help_panel=_LOOK)(list_names)
+app.command(rich_help_panel=_LOOK)(with_groups(explore))
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
@@ -176,7 +178,6 @@ app.command(rich_help_panel=_LOOK)(with_groups(decide))
 app.command(rich_help_panel=_LOOK)(prove)
 app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(doctor)
-app.command(rich_help_panel=_RARE)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
 app.command(rich_help_panel=_COMPARE)(with_groups(codesign))
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)

@@ -42,7 +42,7 @@ _FOLDS = (
     ("fronts", "Fronts by agent", ("front",)),
     ("health", "Health checks", ("health",)),
 )
-_CONTROLS = """
+CONTROLS = """
 <div id="{id}" class="explorer">
 <div class="controls">
 <label>across <select data-part="x"></select></label>
@@ -99,7 +99,7 @@ def page(findings: Findings, options: PageOptions = _DEFAULTS) -> str:
     own two scripts by their hashes and no request at all.
     """
     drawing = _plotly()
-    script = _asset("chart.js") + _asset("page.js")
+    script = asset("chart.js") + asset("explorer.js") + asset("page.js")
     shown = figures(findings)
     explorers = [
         explorer(task, f"explorer-{i}", len(findings.evidence.tasks))
@@ -125,7 +125,7 @@ def page(findings: Findings, options: PageOptions = _DEFAULTS) -> str:
         f'<meta name="generator" content="{MARK}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta name="color-scheme" content="light dark"><title>{escape(options.title)}</title>',
-        f"<style>{_asset('page.css')}</style></head><body>",
+        f"<style>{asset('page.css')}</style></head><body>",
         *_head(findings, options),
     ]
     for number, (task, chart) in enumerate(zip(findings.evidence.tasks, charts, strict=True)):
@@ -151,7 +151,8 @@ def page(findings: Findings, options: PageOptions = _DEFAULTS) -> str:
     return "\n".join(parts)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a script or style sheet of the report's folder `data`."""
     return files("archgym.report").joinpath("data", name).read_text(encoding="utf-8")
 
 
@@ -410,7 +411,7 @@ def _explorer(about: Mapping[str, Any]) -> str:
         "random part of the rest."
     )
     names = [f"{i + 1} {parameter['name']}" for i, parameter in enumerate(about["parameters"])]
-    return _CONTROLS.format(
+    return CONTROLS.format(
         id=about["id"], sampled=sampled, numbers=escape("Axes: " + ", ".join(names) + ".")
     )
 

@@ -213,7 +213,7 @@ class AskTell:
         chosen = self._recorder.unknown(self._step) & ~waiting
         chosen[row:] = False
         chosen[row] = True
-        self._recorder.journal_new(self._step, chosen, _Answer((self._step.indices[row], told)))
+        self._recorder.journal_new(self._step, chosen, Told((self._step.indices[row], told)))
         del self._open[key]
         self._given.discard(key)
 
@@ -221,7 +221,7 @@ class AskTell:
         """Journal the result of a design of a later step."""
         row = self._ahead.pop(key)
         step = Step(np.array([self._seqs[key]]), row[None, :], np.array([-1]))
-        self._recorder.journal_new(step, np.array([True]), _Answer((row, told)))
+        self._recorder.journal_new(step, np.array([True]), Told((row, told)))
         self._given.discard(key)
 
     def stop(self) -> None:
@@ -242,7 +242,7 @@ class AskTell:
 
     def _take_step(self) -> None:
         if self._step is not None:
-            self._recorder.settle(self._step, _Answer())
+            self._recorder.settle(self._step, Told())
             self._step = None
         if self._steps is None:
             asked = self._search.next_ask()
@@ -311,10 +311,11 @@ class AskTell:
 
 
 @final
-class _Answer(Executor):
+class Told(Executor):
     """Executor that returns a told result, and settles designs that break a constraint."""
 
     def __init__(self, told: tuple[np.ndarray, Evaluation] | None = None) -> None:
+        """Take a design, (n_parameters,), and its result."""
         self._told = told
 
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:

@@ -32,6 +32,7 @@ from archgym.files.remote import require_local
 from archgym.files.storage import is_there, require_own, write_atomic
 from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.runtime.closing import Closing
+from archgym.runtime.importing import import_library
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.reductions import report_loss
 from archgym.spaces.design import Design
@@ -538,6 +539,15 @@ class Study(Closing):
                 old.append(each.evaluated(self.task, trials[row], evaluated.values[[row]]))
         return replace(found, suggestions=(*new, *old))
 
+    def explore(self) -> Any:
+        """Return a page of this study for a notebook; see `archgym.explore`.
+
+        Raises:
+          MissingExtraError: The extra `explore` is not installed.
+        """
+        # The page stands above studies, and is no part of the core.
+        return import_library("archgym.explorer.subject").explore(self)
+
     # ---- running
 
     def run(
@@ -708,13 +718,14 @@ class Study(Closing):
             raise InvalidArgumentError(f"{off[1]}. Correct its unit; nothing was kept.")
         append_measurements(self.folder / MEASURED_NAME, [row])
 
-    def evaluate(self, indices: np.ndarray) -> Trials:
+    def evaluate(self, indices: np.ndarray, executor: Executor | None = None) -> Trials:
         """Evaluate designs and log them, for a study without an agent.
 
         Several threads may call it; their calls are served one after the other.
 
         Args:
           indices: (k, n_parameters).
+          executor: Executor of the designs; one after the other by default.
 
         Raises:
           InvalidDesignError: A design lies outside the space.
@@ -732,7 +743,7 @@ class Study(Closing):
                     "Open it again."
                 )
             self._begin_segment()
-            return self._recorder.evaluate(indices, self._own_executor, None)
+            return self._recorder.evaluate(indices, executor or self._own_executor, None)
 
     # ---- asks and tells
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import archgym as ag
-from archgym.report.live import LiveView
+from archgym.explorer.following import Follower
 from archgym.report.plots import SearchPlots, plot_studies
 from archgym.report.study_summary import best_so_far
 from archgym.studies.snapshot import StudyLog
@@ -61,9 +61,9 @@ def test_pictures_mark_designs_that_miss_the_limit(tmp_path: Path) -> None:
     assert "a limit missed" in (tmp_path / "curve.svg").read_text()
 
 
-def test_live_view_draws_designs_that_meet_the_limit(tmp_path: Path) -> None:
+def test_followed_curve_draws_designs_that_meet_the_limit(tmp_path: Path) -> None:
     study(tmp_path / "a", "area_mm2 <= 5")
-    view = LiveView(tmp_path / "a")
+    view = Follower(tmp_path / "a")
     view.update()
 
     (line,) = view.to_json()["tasks"][0]["curve"]["lines"]

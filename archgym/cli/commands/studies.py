@@ -1,11 +1,11 @@
-"""`archgym show`, `watch` and `portfolio`: studies read, followed and reused."""
+"""`archgym show` and `portfolio`: studies read and reused."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from archgym.cli.console.signals import interruptible, prompt_stops
+from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import say, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import (
@@ -96,31 +96,6 @@ def show(
             say(f"To evaluate it again: {evaluate_line(log.header.task, changes)}")
     if summary.study is not None and summary.study.log.status == "interrupted":
         say("Next: " + command_line("archgym", "resume", summary.study.log.folder))
-
-
-def watch(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="Folder of a study or of a sweep.", metavar="STUDY|SWEEP"),
-    ],
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port", help="Port to serve the page on (default: a free one).", min=0, max=65535
-        ),
-    ] = 0,
-) -> None:
-    """Follow a running study or sweep on a page that this computer alone can open.
-
-    The page shows the best design, the curve, the front, failures, rate and remaining time.
-    Ctrl-C ends the server; the study continues.
-    """
-    from archgym.report.live_server import LiveServer
-
-    with interruptible(), LiveServer(folder, port) as server:
-        say(f"Live view: {server.url}")
-        say("The address contains a secret token. Ctrl-C ends the server.")
-        server.serve()
 
 
 def portfolio(

@@ -1,6 +1,6 @@
-"""State of a running study or sweep: curve, best design, front, failures, rate and time left.
+"""Studies and sweeps that are followed while they run: records, curve, failures and time left.
 
-A `LiveView` reads only what was added to the journals since its last update, so that an update
+A `Follower` reads only what was added to the journals since its last update, so that an update
 takes milliseconds also after 100,000 evaluations.
 """
 
@@ -8,21 +8,16 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from archgym.analysis.pareto import front
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.evaluation.limits import LIMITED_REWARD, missed_limits
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, objective_from_json
+from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.files.lease import current_writer
-from archgym.report.figures import front_step
-from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.spaces.space import DesignSpace
 from archgym.studies.journal import JournalTail
 from archgym.studies.metadata import JOURNAL_NAME, STUDY_NAME, Header, read_header
@@ -30,8 +25,6 @@ from archgym.studies.records import Records
 from archgym.studies.snapshot import read_state
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 
-# chosen: dots of one task that a browser draws in a few milliseconds.
-_MAX_DOTS = 1500
 # chosen: a rate over the last minute follows changes and does not jump.
 _WINDOW_S = 60.0
 # chosen: a curve has no more steps than a drawing has pixels.
@@ -41,13 +34,13 @@ _MAX_LINES = 6
 
 
 @final
-class LiveView:
-    """State of a folder that is updated while a study or sweep runs.
+class Follower:
+    """Reader of the folder of a study or sweep that may be running.
 
     Example:
-        view = LiveView(Path("studies/genetic-0"))
-        view.update()
-        view.to_json()["tasks"][0]["best"]
+        follower = Follower(Path("studies/genetic-0"))
+        follower.update()
+        follower.to_json()["evaluations"]
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,10 +49,10 @@ class LiveView:
         Raises:
           FileFormatError: The folder is neither a study nor a sweep.
         """
-        self._folder = folder
+        self.folder = folder
         self._is_sweep = (folder / PLAN_NAME).is_file()
         self._runs: dict[str, _Run] = {}
-        self._tasks: dict[bytes, _Task] = {}
+        self._spaces: dict[bytes, DesignSpace] = {}
         self._waiting: dict[str, Path] = {}
         self._planned = 0
         self._seen: deque[tuple[float, int]] = deque()
@@ -79,10 +72,9 @@ class LiveView:
     def _add(self, label: str, folder: Path) -> None:
         header = read_header(folder)
         # A sweep has thousands of runs, each of which would hold a space of its own.
-        key = hashlib.sha256(json.dumps(header.task, sort_keys=True).encode()).digest()
-        if key not in self._tasks:
-            self._tasks[key] = _Task(header)
-        self._runs[str(folder)] = _Run(label, folder, header, self._tasks[key])
+        key = hashlib.sha256(json.dumps(header.task["space"], sort_keys=True).encode()).digest()
+        space = self._spaces.setdefault(key, header.space())
+        self._runs[str(folder)] = _Run(label, folder, header, space)
 
     def update(self) -> bool:
         """Read what was added since the last update; return True if there is more to read.
@@ -115,6 +107,22 @@ class LiveView:
             self.problem = " ".join(str(error).split())
 
     @property
+    def tasks(self) -> dict[str, Path]:
+        """Tasks of the runs that have begun, each with the folder of its first run."""
+        return {run.task_id: run.folder for run in reversed(self._runs.values())}
+
+    def new_records(self, task_id: str) -> list[Records]:
+        """Return the records of a task that came since the last call; those of others are dropped.
+
+        Repeats and failed evaluations are not among them.
+        """
+        found: list[Records] = []
+        for run in self._runs.values():
+            found += run.new if run.task_id == task_id else []
+            run.new = []
+        return found
+
+    @property
     def evaluations(self) -> int:
         """Evaluations that were read."""
         return sum(run.evaluations for run in self._runs.values())
@@ -144,7 +152,7 @@ class LiveView:
         left = max(0, planned - self.evaluations)
         rate = self.rate
         return {
-            "title": self._folder.name or str(self._folder),
+            "title": self.folder.name or str(self.folder),
             "problem": self.problem,
             "evaluations": self.evaluations,
             "planned": planned,
@@ -158,31 +166,16 @@ class LiveView:
         }
 
 
-class _Task:
-    """Parts of a recorded task that its runs share."""
-
-    def __init__(self, header: Header) -> None:
-        self.id = str(header.task["id"])
-        self.space: DesignSpace = header.space()
-        self.metrics: tuple[MetricSpec, ...] = header.metrics()
-        self.objective: Objective = objective_from_json(header.task["objective"])
-        weights = np.array([float(w["weight"]) for w in header.task["workloads"]])
-        self.weights = weights / weights.sum()
-        self.default = self.weights @ np.array(header.task["reference"], dtype=np.float64)
-        self.pair = _pair(self.metrics, self.objective)
-
-
 class _Run:
     """One study: the state that its records so far add up to."""
 
-    def __init__(self, label: str, folder: Path, header: Header, task: _Task) -> None:
+    def __init__(self, label: str, folder: Path, header: Header, space: DesignSpace) -> None:
         self.label = label
         self.folder = folder
         self.budget = header.budget
-        self.task_id, self.space = task.id, task.space
-        self.metrics, self.objective = task.metrics, task.objective
-        self.weights, self.default, self.pair = task.weights, task.default, task.pair
-        self._tail = JournalTail(folder / JOURNAL_NAME, header.shape(self.space))
+        self.task_id, self.space = str(header.task["id"]), space
+        self._has_limits = bool(header.task["objective"].get("limits"))
+        self._tail = JournalTail(folder / JOURNAL_NAME, header.shape(space))
         self._version = _version(folder / STUDY_NAME)
         self._clear()
 
@@ -190,11 +183,8 @@ class _Run:
         self.evaluations = self.infeasible = self.failed = 0
         self.last_error = ""
         self.best_reward = -np.inf
-        self.best: tuple[np.ndarray, np.ndarray, int] | None = None
         self.curve: list[tuple[int, float]] = []
-        self.front = np.empty((0, 2))
-        self.dots = np.empty((0, 2))
-        self._every = 1
+        self.new: list[Records] = []
 
     @property
     def n_damaged(self) -> int:
@@ -235,36 +225,18 @@ class _Run:
         self.infeasible += int((~built & ~failed).sum())
         if records.errors:
             self.last_error = " ".join(records.errors[max(records.errors)].split())
+        self.new.append(records.rows(rows[~failed]))
         rows, ordinals = rows[built], ordinals[built]
         if not len(rows):
             return
         rewards = records.reward[rows]
-        values = np.einsum("nwm,w->nm", records.values[rows], self.weights)
         highest = np.maximum.accumulate(np.append(self.best_reward, rewards))
         rises = np.flatnonzero(highest[1:] > highest[:-1])
         # The curve begins with the first design that meets all limits.
-        drawn = rises[rewards[rises] > LIMITED_REWARD] if self.objective.limits else rises
+        drawn = rises[rewards[rises] > LIMITED_REWARD] if self._has_limits else rises
         self.curve += zip(ordinals[drawn].tolist(), rewards[drawn].tolist(), strict=True)
         if len(rises):
-            row = rows[rises[-1]]
-            self.best_reward = float(records.reward[row])
-            self.best = records.indices[row], records.values[row], int(ordinals[rises[-1]])
-        if self.pair is not None:
-            self._take_points(values[:, list(self.pair)], rewards, ordinals)
-
-    def _take_points(self, points: np.ndarray, rewards: np.ndarray, ordinals: np.ndarray) -> None:
-        assert self.pair is not None
-        kept = points[ordinals % self._every == 0]
-        self.dots = np.concatenate([self.dots, kept])
-        while len(self.dots) > _MAX_DOTS:
-            self.dots, self._every = self.dots[::2], self._every * 2
-        if self.objective.limits:
-            points = points[rewards > LIMITED_REWARD]
-        merged = np.concatenate([self.front, points])
-        if len(merged):
-            merged = np.unique(merged, axis=0)
-            signs = [-1.0 if self.metrics[p].goal == "minimise" else 1.0 for p in self.pair]
-            self.front = merged[front(merged * signs)]
+            self.best_reward = float(rewards[rises[-1]])
 
 
 def _version(path: Path) -> tuple[int, int] | None:
@@ -276,26 +248,13 @@ def _version(path: Path) -> tuple[int, int] | None:
     return state.st_ino, state.st_mtime_ns
 
 
-def _pair(metrics: Sequence[MetricSpec], objective: Objective) -> tuple[int, int] | None:
-    """Return the places of two metrics of the objective, its limits, or any that has a goal."""
-    names = [spec.name for spec in metrics if spec.goal != "none"]
-    first = [name for name in dict.fromkeys((*objective.metrics, *names)) if name in names][:2]
-    if len(first) < 2:
-        return None
-    known = [spec.name for spec in metrics]
-    return known.index(first[0]), known.index(first[1])
-
-
 # ---- what the page shows of a task
 
 
 def _task_json(task_id: str, runs: Sequence[_Run]) -> dict[str, Any]:
-    best = max(runs, key=lambda run: run.best_reward)
     return {
         "id": task_id,
-        "best": _best_json(best),
         "curve": _curve(runs),
-        "front": _front(runs, best),
         "agents": _agents(runs),
         "damaged": sum(run.n_damaged for run in runs),
         "error": next((run.last_error for run in runs if run.last_error), ""),
@@ -312,45 +271,14 @@ def _agents(runs: Sequence[_Run]) -> list[dict[str, Any]]:
             "runs": len(own),
             "running": sum(run.status == "running" for run in own),
             "evaluations": sum(run.evaluations for run in own),
-            "best": max(run.best_reward for run in own) if any(r.best for r in own) else None,
+            "best": max(run.best_reward for run in own)
+            if any(r.best_reward > -np.inf for r in own)
+            else None,
             "infeasible": sum(run.infeasible for run in own),
             "failed": sum(run.failed for run in own),
         }
         for label, own in by_label.items()
     ]
-
-
-def _best_json(run: _Run) -> dict[str, Any] | None:
-    if run.best is None:
-        return None
-    indices, by_workload, evaluation = run.best
-    values = run.weights @ by_workload
-    design = run.space.design_at(indices)
-    default = run.space.default
-    names = [spec.name for spec in run.metrics]
-    places = [names.index(name) for name in run.objective.metrics if name in names]
-    workloads: list[Mapping[str, float]] = [
-        dict(zip(names, row.tolist(), strict=True)) for row in by_workload
-    ]
-    return {
-        "agent": run.label,
-        "evaluation": evaluation,
-        "reward": run.best_reward,
-        "metrics": [
-            {
-                "title": metric_title(run.metrics[p]),
-                "best": quantity(float(values[p]), run.metrics[p].unit),
-                "default": quantity(float(run.default[p]), run.metrics[p].unit),
-            }
-            for p in places
-        ],
-        "changes": [
-            [name, str(default[name]), f"{value} {run.space.parameter(name).unit}".rstrip()]
-            for name, value in run.space.changes(design).items()
-        ],
-        "limits": [str(limit) for limit in run.objective.limits],
-        "missed": missed_limits(run.objective.limits, workloads),
-    }
 
 
 def _curve(runs: Sequence[_Run]) -> dict[str, Any]:
@@ -381,54 +309,4 @@ def _curve(runs: Sequence[_Run]) -> dict[str, Any]:
         },
         "lines": lines,
         "legend": True,
-    }
-
-
-def _front(runs: Sequence[_Run], best: _Run) -> dict[str, Any] | None:
-    """Return the front of all runs as a drawing, in real units."""
-    first = runs[0]
-    if first.pair is None or best.best is None:
-        return None
-    points = np.unique(np.concatenate([run.front for run in runs]), axis=0)
-    specs = [first.metrics[place] for place in first.pair]
-    signs = [-1.0 if spec.goal == "minimise" else 1.0 for spec in specs]
-    points = points[front(points * signs)] if len(points) else points
-    dots = np.concatenate([run.dots for run in runs])
-    dots = dots[:: max(1, len(dots) // _MAX_DOTS)]
-    default = first.default[list(first.pair)]
-    own = (best.weights @ best.best[1])[list(first.pair)]
-    units = [axis_unit(float(default[k]) or 1.0, spec.unit) for k, spec in enumerate(specs)]
-    scale = np.array([factor for factor, _ in units])
-    axes = {}
-    for k, axis in enumerate("xy"):
-        drawn = np.concatenate([points[:, k], default[[k]], own[[k]]]) * scale[k]
-        unit = f" [{units[k][1]}]" if units[k][1] else ""
-        axes[axis] = {
-            "title": metric_title(specs[k]) + unit,
-            "better": "less is better" if specs[k].goal == "minimise" else "more is better",
-            "log": False,
-            "range": [float(drawn.min()), float(drawn.max())],
-        }
-    return {
-        "label": "Front",
-        **axes,
-        "dots": {"x": (dots[:, 0] * scale[0]).tolist(), "y": (dots[:, 1] * scale[1]).tolist()},
-        "lines": [
-            {
-                "name": "front",
-                "step": front_step(specs[0]),
-                "x": (points[:, 0] * scale[0]).tolist(),
-                "y": (points[:, 1] * scale[1]).tolist(),
-            }
-        ],
-        "marks": [
-            {
-                "kind": kind,
-                "text": kind.replace("star", "default"),
-                "title": "",
-                "x": float(at[0] * scale[0]),
-                "y": float(at[1] * scale[1]),
-            }
-            for kind, at in (("star", default), ("best", own))
-        ],
     }

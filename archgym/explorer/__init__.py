@@ -1,0 +1,1 @@
+"""A page on which a design answers while it is moved; it needs the extra `explore`."""

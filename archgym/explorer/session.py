@@ -1,0 +1,374 @@
+"""Session of one page: threads that evaluate the newest design first and follow a study."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.agent.agent import agent_names
+from archgym.errors import ArchGymError, StudyInterrupted, StudyLockedError
+from archgym.evaluation.trials import Trials
+from archgym.explorer.following import Follower
+from archgym.explorer.state import Exploration, design_of
+from archgym.files.storage import file_stem
+from archgym.report.evidence import read_evidence
+from archgym.report.export import export_design, export_formats
+from archgym.report.findings import find
+from archgym.report.page import page
+from archgym.runtime.closing import Closing
+from archgym.searching import run_folders, search
+from archgym.studies.ask_tell import Told
+from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
+from archgym.studies.study import Study
+from archgym.tasks.task import Evaluation, Task
+
+Publish = Callable[[str, Any], None]
+EXPLORED = "explored"
+"""Folder of a search's study in which designs that were saved by hand are logged."""
+# chosen: a part of the neighbours that runs while a new design waits for its turn [s].
+_PART_S = 0.04
+# chosen: a shorter rest is a part of a drag [s].
+_REST_S = 0.06
+# chosen: drawings of neighbours and evaluated designs follow at this rate [s].
+_EVERY_S = 0.25
+_FOLLOW_S = 1.0
+# chosen: a design that takes longer has its neighbours evaluated only on demand [s].
+_SLOW_S = 2.0
+# chosen: how long a save waits for another writer of the study [s].
+_PATIENCE_S = 10.0
+
+
+@final
+class Session(Closing):
+    """What one page does: it takes messages of the page, and publishes what the page shows.
+
+    Messages are dictionaries with `kind`; `publish` gets the name of a part and its JSON: space,
+    answer, bounds, changes, cloud, study, notice, text.
+
+    Example:
+        with Session(task, print) as session:
+            session.take({"kind": "set", "place": 0, "index": 3})
+    """
+
+    def __init__(self, task: Task, publish: Publish, folder: Path | None = None) -> None:
+        """Begin with the default design, or with the best one of a study.
+
+        Args:
+          task: Task of the designs.
+          publish: Called with the name and the content of each part that changes, from any thread.
+          folder: Folder of a study or sweep of the task, which is followed.
+        """
+        self.state = Exploration(task)
+        self._publish = publish
+        self._folder = folder
+        self._wake = threading.Condition()
+        self._wanted = 1
+        self._wants_all = False
+        self._is_closed = threading.Event()
+        self._stop_search = threading.Event()
+        self._is_searching = False
+        self._followers: list[Follower] = []
+        self._actions = ThreadPoolExecutor(1, "archgym-explore-action")
+        if folder is not None:
+            self._follow(folder)
+            if (folder / EXPLORED / STUDY_NAME).is_file():
+                self._follow(folder / EXPLORED)
+            self._read(until_end=True)
+            if self.state.best is not None:
+                self.state.design = self.state.best.copy()
+                self.state.baseline = "default"
+        self._threads = [
+            threading.Thread(target=work, name=f"archgym-explore-{work.__name__}", daemon=True)
+            for work in (self._evaluate, self._watch)
+        ]
+
+    def start(self) -> None:
+        """Publish the task, and begin to evaluate."""
+        formats = export_formats(self.state.task.simulator)
+        known = {"formats": sorted(formats), "agents": list(agent_names())}
+        self._publish("space", {**self.state.space_json(), **known})
+        self._show()
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def is_closed(self) -> bool:
+        """True after `close`."""
+        return self._is_closed.is_set()
+
+    def close(self) -> None:
+        """End the threads; a search stops, and its evaluations are in its journal."""
+        self._is_closed.set()
+        self._stop_search.set()
+        with self._wake:
+            self._wake.notify_all()
+        self._actions.shutdown(wait=False, cancel_futures=True)
+
+    # ---- messages
+
+    def take(self, message: Any) -> None:
+        """Take a message of the page; one that does not fit becomes a notice."""
+        try:
+            self._take(message)
+        except (ArchGymError, KeyError, TypeError, ValueError, IndexError) as error:
+            self._notice(str(error) or repr(error))
+
+    def _take(self, message: Any) -> None:
+        state, kind = self.state, message["kind"]
+        if kind == "set":
+            state.move(message["place"], message["index"])
+        elif kind == "type":
+            state.type_value(message["place"], str(message["text"]))
+        elif kind == "load":
+            state.load(design_of(state.task, message["design"]))
+        elif kind == "go":
+            name = message["to"]
+            if name == "best" and state.best is not None:
+                state.load(state.best)
+            elif name == "default":
+                state.load(state.task.space.default_indices)
+            elif name in "ABCD":
+                state.load(state.pins["ABCD".index(name)])
+        elif kind in ("undo", "redo", "pin"):
+            getattr(state, kind)()
+        elif kind == "unpin":
+            state.unpin(int(message["number"]))
+        elif kind == "baseline":
+            state.baseline = str(message["name"])
+        elif kind == "changes":
+            self._wants_all = True
+        elif kind == "copy":
+            form = str(message["form"])
+            self._publish("text", {"title": form, "text": state.text_of(form)})
+            return
+        elif kind in ("save", "export", "report", "search"):
+            design = state.design.copy()
+            work = {
+                "save": lambda: self._save(design, str(message.get("name", ""))),
+                "export": lambda: self._export(design, str(message["form"])),
+                "report": self._report,
+                "search": lambda: self._search(design, message),
+            }[kind]
+            if kind == "search":
+                self._begin_search(work)
+            else:
+                self._actions.submit(self._noting, work)
+            return
+        elif kind == "stop":
+            self._stop_search.set()
+            return
+        else:
+            raise KeyError(f"no action {kind!r}")
+        self._show()
+        with self._wake:
+            self._wanted += 1
+            self._wake.notify_all()
+
+    def _notice(self, text: str) -> None:
+        self._publish("notice", " ".join(text.split()))
+
+    def _noting(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except StudyInterrupted:
+            self._notice("The search was stopped; its evaluations are saved.")
+        except (ArchGymError, OSError) as error:
+            self._notice(str(error))
+
+    def _show(self) -> None:
+        self._publish("answer", self.state.answer_json())
+
+    # ---- evaluation, in one thread
+
+    def _evaluate(self) -> None:
+        done = 0
+        while not self._is_closed.is_set():
+            with self._wake:
+                while self._wanted == done and not self._is_closed.is_set():
+                    self._wake.wait()
+                done = self._wanted
+            if not self._is_closed.is_set():
+                self._noting(partial(self._answer, done))
+
+    def _is_stale(self, number: int) -> bool:
+        return self._wanted != number or self._is_closed.is_set()
+
+    def _answer(self, number: int) -> None:
+        state = self.state
+        designs = np.array([state.design, *state.pins])
+        was_known, began = state.result(designs[0]) is not None, time.monotonic()
+        state.evaluate(designs)
+        took_s = time.monotonic() - began
+        if self._is_stale(number):
+            return
+        self._show()
+        rows, changed = state.changes()
+        self._publish("changes", state.changes_json(rows, changed))
+        with self._wake:
+            # While somebody drags, nothing but designs is evaluated.
+            self._wake.wait_for(lambda: self._is_stale(number), _REST_S)
+        if self._is_stale(number):
+            return
+        bounds = state.bounds_json()
+        if self._is_stale(number):
+            return
+        self._publish("bounds", bounds)
+        if not was_known and took_s > _SLOW_S and not self._wants_all:
+            self._notice(
+                f"A design takes {took_s:.1f} s: its {len(changed)} single changes are evaluated "
+                "when you press Evaluate changes."
+            )
+        elif was_known or took_s <= _SLOW_S or self._wants_all:
+            self._wants_all = False
+            self._evaluate_changes(number, rows, changed)
+        self._publish("cloud", state.cloud_json())
+
+    def _evaluate_changes(
+        self, number: int, rows: np.ndarray, changed: list[tuple[int, int]]
+    ) -> None:
+        """Evaluate neighbours in parts, so that a new design waits for one part at most."""
+        state = self.state
+        order = np.flatnonzero(state.task.space.feasible(rows))
+        place, size, shown = 0, 4, time.monotonic()
+        while place < len(order):
+            began = time.monotonic()
+            state.evaluate(rows[order[place : place + size]])
+            place += size
+            took_s = time.monotonic() - began
+            size = max(1, min(256, int(size * _PART_S / max(took_s, 1e-4))))
+            if self._is_stale(number):
+                return
+            if time.monotonic() - shown > _EVERY_S:
+                self._publish("changes", state.changes_json(rows, changed))
+                shown = time.monotonic()
+        self._publish("changes", state.changes_json(rows, changed))
+
+    # ---- studies that are followed
+
+    def _follow(self, folder: Path) -> None:
+        self._followers.append(Follower(folder))
+
+    def _read(self, until_end: bool = False) -> bool:
+        """Learn records that are new; return True if there were some."""
+        is_new = False
+        for follower in list(self._followers):
+            while follower.update() and until_end:
+                pass
+            for records in follower.new_records(self.state.task.id):
+                is_new |= len(records) > 0
+                self.state.learn(records.indices, records.values, records.reason, records.reward)
+        return is_new
+
+    def _watch(self) -> None:
+        last = None
+        while not self._is_closed.wait(_FOLLOW_S if self._followers else 0.2):
+            if not self._followers:
+                continue
+            if self._read():
+                self._publish("cloud", self.state.cloud_json())
+            found = {
+                "searching": self._is_searching,
+                "studies": [follower.to_json() for follower in self._followers],
+            }
+            # The rate changes each second also where nothing happens.
+            if found != last:
+                self._publish("study", found)
+                last = found
+
+    # ---- named actions, which alone write
+
+    def _home(self) -> Path:
+        """Return the folder of the log that saved designs go to."""
+        if self._folder is None:
+            return RUNS_FOLDER / file_stem(f"{self.state.task.id.rpartition('-v')[0]}-explored")
+        is_log = (self._folder / STUDY_NAME).is_file() and read_header(self._folder).kind == "log"
+        return self._folder if is_log else self._folder / EXPLORED
+
+    def _save(self, design: np.ndarray, name: str) -> None:
+        """Tell a design to the log of the study, and write it to a file with its name."""
+        state, home = self.state, self._home()
+        result = state.evaluate(design[None, :])[0]
+        reward = np.array([result.reward])
+        failures = {0: result.failure} if result.failure else {}
+        told = Evaluation(result.values[None], result.reason[None], reward, failures)
+        row = state.task.space.canonical(design[None, :])
+        end = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                with Study.log(home, state.task) as study:
+                    study.evaluate(row, Told((row[0], told)))
+                break
+            except StudyLockedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        where = f"{home}"
+        if name.strip():
+            path = home / f"{file_stem(name.strip())}.json"
+            export_design(state.task, design, "json").write(path)
+            where = f"{path}, and its evaluation in {home}"
+        if home not in [follower.folder for follower in self._followers]:
+            self._follow(home)
+        self._notice(f"Saved: {where}.")
+
+    def _export(self, design: np.ndarray, form: str) -> None:
+        found = export_design(self.state.task, design, form)
+        for name, text in found.files.items():
+            self._publish("file", {"name": name.replace("/", "-"), "text": text})
+        if found.notes:
+            self._notice(" ".join(found.notes))
+
+    def _report(self) -> None:
+        folders = [follower.folder for follower in self._followers]
+        if not folders:
+            self._notice("There is no study so far: search from here, or save a design.")
+            return
+        self._notice("The report is being written.")
+        text = page(find(read_evidence([folders[0]])))
+        self._publish("file", {"name": "report.html", "text": text})
+
+    def _begin_search(self, work: Callable[[], None]) -> None:
+        if self._is_searching:
+            self._notice("A search is running; stop it first.")
+            return
+        self._is_searching = True
+        self._stop_search.clear()
+        threading.Thread(
+            target=lambda: self._noting(work), name="archgym-explore-search", daemon=True
+        ).start()
+
+    def _search(self, design: np.ndarray, message: Any) -> None:
+        task = self.state.task
+        agent, budget = str(message["agent"]), int(message["budget"])
+        start = [dict(task.space.design_at(task.space.canonical(design[None, :])[0]))]
+        try:
+            folder = next(
+                place for place in run_folders(task, agent, 0, "folder") if not place.exists()
+            )
+            self._notice(f"Searching in {folder}.")
+            found = search(task, agent=agent, budget=budget, start=start, folder=folder,
+                           callbacks=[_Progress(self, folder)])  # fmt: skip
+            self._notice(f"The search ended after {found.evaluations} evaluations: {folder}.")
+        finally:
+            self._is_searching = False
+
+
+@final
+class _Progress:
+    """Callback of a search that lets the page follow it, and stops it."""
+
+    def __init__(self, session: Session, folder: Path) -> None:
+        self._session, self._folder = session, folder
+
+    def on_trials(self, study: Study, trials: Trials) -> None:
+        """Follow the study from its first evaluations on."""
+        session = self._session
+        if self._folder not in [follower.folder for follower in session._followers]:
+            session._follow(self._folder)
+        if session._stop_search.is_set():
+            raise StudyInterrupted("The search was stopped on the page.")
