@@ -1,14 +1,15 @@
 """Designs that a search accepts, exported and run by the tools themselves, unedited.
 
-    python -m evidence.designs FORM PLACE [COUNT]
+    python -m evidence.designs FORM [PLACE [COUNT]]
 
 `FORM` is the format of a tool, and `PLACE` its program or folder, as for `archgym confirm --at`.
-The rows of the tool, a design on a workload each, are written again; `archgym validate` compares
-them.
+With it, the rows of the tool, a design on a workload each, are written again. The model is then
+compared with them.
 """
 
 import gzip
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ from archgym.tasks.choices import TaskChoices
 from archgym.tasks.task import Task
 from evidence.agreement import Agreement
 from evidence.recorded import json_lines, reading
-from evidence.validation import Group
 
-GROUP: Final = "confirmed"
+NAME: Final = "confirmed"
 SEED: Final = 20261203
 COUNT: Final = 300
+_REFUSED: Final = "not expressible"
 
 
 @final
@@ -93,12 +94,6 @@ PAIRS: Final[Mapping[str, Pair]] = {
 }  # fmt: skip
 
 
-def group_of(form: str) -> Group:
-    """Return the group of a tool's rows."""
-    pair = PAIRS[form]
-    return Group(f"{GROUP}-{form}", f"designs, exported and run by {pair.tool} itself, unedited")
-
-
 def drawn(form: str) -> Iterator[tuple[dict[str, str], Task, np.ndarray]]:
     """Yield choices, their task and a canonical design, without end and with a fixed seed."""
     pair, rng = PAIRS[form], np.random.default_rng(SEED)
@@ -124,11 +119,41 @@ def row_of(chosen: Mapping[str, str], found: Confirmation) -> dict[str, Any]:
     return {**row, "problem": found.problem} if found.problem else row
 
 
-def main(form: str, place: Path, count: int = COUNT) -> None:
+def compare(form: str, stride: int = 1) -> Agreement:
+    """Compare the model with a tool's rows, as a search and an export give its numbers."""
+    path = PAIRS[form].folder / f"{NAME}-{form}.jsonl.gz"
+    met = n = first = n_refused = 0
+    for number, row in json_lines(path):
+        if (number - 1) % stride:
+            continue
+        with reading(path, number):
+            task = task_of(form, row["task"])
+            indices = task.space.indices_of(row["design"])
+            values = task.evaluate(indices[None, :]).values[0, 0]
+            metrics = dict(zip((spec.name for spec in task.metrics), values, strict=True))
+            if row.get("problem", "").startswith(_REFUSED):
+                n_refused += 1
+                continue
+            (files,) = files_by_workload(task, indices, form).values()
+            is_equal = all(
+                wanted.value == metrics[wanted.metric]
+                and Compared(
+                    metric=wanted.metric, unit=wanted.unit, stated=wanted.stated,
+                    tool=row["printed"].get(wanted.metric, math.nan), tolerance=wanted.tolerance,
+                ).is_equal
+                for wanted in expected(files)[1]
+            )  # fmt: skip
+        n, met = n + 1, met + is_equal
+        first = first or (0 if is_equal else number)
+    note = f"{n_refused} more are refused by name." if n_refused else ""
+    return Agreement(NAME, form, "all numbers", n, met, float(n - met), first, note)
+
+
+def record(form: str, place: Path, count: int = COUNT) -> None:
     """Run designs in a tool, and write its rows."""
     n_run = n_refused = n_equal = 0
     seen: set[str] = set()
-    path = PAIRS[form].folder / f"{GROUP}-{form}.jsonl.gz"
+    path = PAIRS[form].folder / f"{NAME}-{form}.jsonl.gz"
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, 0) as file:
         for chosen, task, indices in drawn(form):
             key = repr((chosen, indices.tolist()))
@@ -136,7 +161,7 @@ def main(form: str, place: Path, count: int = COUNT) -> None:
                 continue
             seen.add(key)
             (found,) = confirm(task, [indices], form, at=place)
-            is_refused = found.problem.startswith("not expressible")
+            is_refused = found.problem.startswith(_REFUSED)
             n_refused, n_run = n_refused + is_refused, n_run + (not is_refused)
             n_equal += found.is_equal
             if not found.is_equal:
@@ -147,35 +172,9 @@ def main(form: str, place: Path, count: int = COUNT) -> None:
     sys.stdout.write(f"{form}: {n_equal} of {n_run} equal; {n_refused} refused by name\n")
 
 
-def compare_confirmed(form: str, stride: int = 1) -> list[Agreement]:
-    """Compare the model with a tool's rows, as a search and an export give its numbers."""
-    path = PAIRS[form].folder / f"{GROUP}-{form}.jsonl.gz"
-    met = n = first = n_refused = 0
-    for number, row in json_lines(path):
-        if (number - 1) % stride:
-            continue
-        with reading(path, number):
-            task = task_of(form, row["task"])
-            indices = task.space.indices_of(row["design"])
-            values = task.evaluate(indices[None, :]).values[0, 0]
-            metrics = dict(zip((spec.name for spec in task.metrics), values, strict=True))
-            if "problem" in row:
-                n_refused += 1
-                continue
-            (files,) = files_by_workload(task, indices, form).values()
-            is_equal = all(
-                wanted.value == metrics[wanted.metric]
-                and Compared(
-                    metric=wanted.metric, unit=wanted.unit, stated=wanted.stated,
-                    tool=row["printed"][wanted.metric], tolerance=wanted.tolerance,
-                ).is_equal
-                for wanted in expected(files)[1]
-            )  # fmt: skip
-        n, met = n + 1, met + is_equal
-        first = first or (0 if is_equal else number)
-    note = f"{n_refused} more are refused by name" if n_refused else ""
-    return [Agreement(f"{GROUP}-{form}", form, "all numbers", n, met, float(n - met), first, note)]
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    if len(sys.argv) > 2:
+        record(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    found = compare(sys.argv[1])
+    sys.stdout.write(f"{found.results}: {found.n_met} of {found.n_rows} equal. {found.note}\n")
+    sys.exit(not found.is_met)
