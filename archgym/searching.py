@@ -185,6 +185,7 @@ def search(
     space: str | None = None,
     fixed: Mapping[str, Any] | None = None,
     values: Mapping[str, Any] | None = None,
+    tool: str | None = None,
     budget: int = 200,
     agent: str | type[Agent] = "auto",
     seed: int = 0,
@@ -220,6 +221,7 @@ def search(
       space: Name of one of the simulator's spaces.
       fixed: Values at which parameters are held, by name, such as ``{"ranks": 2}``.
       values: Values that parameters may have, by name: several, or a text such as ``1..4``.
+      tool: Format of a tool such as ``"champsim"``, which must be able to express all designs.
       budget: Number of evaluations.
       agent: Search agent, by name or class.
       seed: Random seed of the agent.
@@ -285,6 +287,7 @@ def search(
         space=space,
         fixed=fixed,
         values=values,
+        tool=tool,
         subject_to=subject_to,
         minimise=minimise,
         maximise=maximise,

@@ -36,6 +36,7 @@ from archgym.composition.namespace import (
 from archgym.errors import InvalidDesignError, SimulatorError, check_known, unknown_name
 from archgym.evaluation.capabilities import (
     exported,
+    expressible,
     facts_about,
     option_names,
     results_without,
@@ -571,6 +572,15 @@ class Composition(Simulator):
                     f"{spec.name} is {value!r:.40}."
                 )
         return [float(value) for value in values]
+
+    def expressible(self, form: str) -> Mapping[str, Sequence[Any]]:
+        """Return the values that a part's format can express, by parameter that it lacks some of.
+
+        Args:
+          form: Name of the part and its format.
+        """
+        name, own = split(form)
+        return {within(name, n): values for n, values in expressible(self.parts[name], own).items()}
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a part of a design in the format of another tool.

@@ -13,7 +13,13 @@ from typing import Any, Protocol, Self, final, runtime_checkable
 
 import numpy as np
 
-from archgym.errors import ArchGymError, SimulatorError, error_text, unknown_name
+from archgym.errors import (
+    ArchGymError,
+    SimulatorError,
+    UnknownNameError,
+    error_text,
+    unknown_name,
+)
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import (
     FEASIBLE,
@@ -136,6 +142,14 @@ class Exporting(Protocol):
 
 
 @runtime_checkable
+class Expressing(Protocol):
+    """Simulator with formats that lack some values of parameters."""
+
+    def expressible(self, form: str) -> Mapping[str, Sequence[Any]]:
+        """Return the values that a format can express, by parameter that it lacks some of."""
+
+
+@runtime_checkable
 class Described(Protocol):
     """Simulator that describes its workloads."""
 
@@ -252,6 +266,36 @@ def exported(
     if not isinstance(simulator, Exporting):
         raise NotImplementedError(f"{type(simulator).__name__} names exports, and needs `export`")
     return simulator.export(form, indices, workload)
+
+
+def expressible(simulator: Simulator, form: str) -> Mapping[str, tuple[Any, ...]]:
+    """Return the values of the space that a format can express, where it lacks some.
+
+    Args:
+      simulator: The simulator.
+      form: One of its `exports`.
+
+    Raises:
+      UnknownNameError: There is no such format; the message lists those there are.
+    """
+    if form not in simulator.spec.exports:
+        option = simulator.spec.exports_of_options.get(form)
+        if option is not None:
+            raise UnknownNameError(
+                f"Format {form!r} of simulator {simulator.name!r} needs `--option {option}`."
+            )
+        raise unknown_name(f"format of {simulator.name!r}", form, simulator.spec.exports)
+    if not isinstance(simulator, Expressing):
+        return {}
+    found = {}
+    for name, values in simulator.expressible(form).items():
+        if name in simulator.space.names:
+            parameter = simulator.space.parameter(name)
+            all_values = [parameter.value(index) for index in range(parameter.size)]
+            found[name] = tuple(value for value in all_values if value in values)
+            if len(found[name]) == len(all_values):
+                del found[name]
+    return found
 
 
 def simulated_without(

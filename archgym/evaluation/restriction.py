@@ -31,6 +31,7 @@ from archgym.evaluation.capabilities import (
     bounds_of,
     breakdown_of,
     exported,
+    expressible,
     facts_about,
     fitted,
     never_compared,
@@ -55,6 +56,8 @@ _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 # chosen: a pair of changes of the widest space has some ten thousand designs.
 _MAX_CHANGED: Final = 2**16
+_COUNTED: Final = 1000
+"""chosen: drawn designs of which the share that a format can express is stated."""
 _DRAWN: Final = 512
 """chosen: designs among which a default is looked for that differs in more than two parameters."""
 
@@ -210,6 +213,48 @@ def hold(
     return RestrictedSimulator(whole, ordered)
 
 
+def hold_expressible(simulator: Simulator, form: str) -> Simulator:
+    """Return a simulator whose designs a format can express, as far as single parameters decide.
+
+    Args:
+      simulator: The whole one, or one that holds parameters.
+      form: One of its `exports`.
+
+    Raises:
+      UnknownNameError: There is no such format.
+      InvalidArgumentError: The format has none of the values at which a parameter is held.
+    """
+    whole, held = unrestricted(simulator), dict(held_values(simulator))
+    for name, able in expressible(whole, form).items():
+        kept = tuple(value for value in held.get(name, able) if value in able)
+        if not kept:
+            values = ", ".join(map(_text, able)) or "no value of it"
+            raise InvalidArgumentError(
+                f"`{name}` must be one that {form} can express, which has {values}; got "
+                f"{', '.join(map(_text, held.get(name, ('any',))))}."
+            )
+        held[name] = kept
+    ordered = {name: held[name] for name in whole.space.names if name in held}
+    return RestrictedSimulator(whole, ordered) if ordered != held_values(simulator) else simulator
+
+
+def expressible_share(simulator: Simulator, form: str) -> float:
+    """Return the share of a space that a format can express, among 1,000 drawn designs.
+
+    Values of single parameters count, and not what the format refuses of a workload.
+
+    Args:
+      simulator: The simulator.
+      form: One of its `exports`.
+    """
+    space, able = simulator.space, expressible(simulator, form)
+    if not able:
+        return 1.0
+    drawn = space.sample(_COUNTED, np.random.default_rng(0))
+    designs = (space.design_at(row) for row in space.canonical(drawn))
+    return sum(all(d[n] in values for n, values in able.items()) for d in designs) / _COUNTED
+
+
 class WrappedSimulator(Simulator):
     """Base of simulators that change the designs or the results of another one."""
 
@@ -237,6 +282,10 @@ class WrappedSimulator(Simulator):
     def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
         """Return what limits a design, as the inner simulator says."""
         return bottlenecks_of(self.inner, self._of_inner(indices[None, :])[0], workload)
+
+    def expressible(self, form: str) -> Mapping[str, Sequence[Any]]:
+        """Return the values that a format can express, by parameter that it lacks some of."""
+        return expressible(self.inner, form)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names."""

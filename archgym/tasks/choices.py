@@ -73,6 +73,8 @@ class TaskChoices:
       options: Further arguments of the simulator.
       fixed: Values at which parameters are held, by name.
       values: Values that parameters may have, by name: several, or a text such as ``1..8``.
+      tool: Format of a tool, one of the simulator's exports. Values that it cannot express are left
+        out; the name of the space, and so the task's id, says which values stay.
       version: Version of the simulator, as in the id of a task; None for any.
       is_held: True if the name of the space states the limits on parameters already.
       subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5, power_mw <= 900"``. A design
@@ -103,6 +105,7 @@ class TaskChoices:
     options: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+    tool: str | None = None
     version: int | None = None
     is_held: bool = False
     subject_to: str | Sequence[str] | None = None

@@ -25,6 +25,7 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import (
     held_values,
     hold,
+    hold_expressible,
     restrict,
     split_space,
     unrestricted,
@@ -121,6 +122,14 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
     with choosing("values"):
         limits = {} if choices.is_held else choices.limits_of(whole)[1]
         held = hold(whole, choices.fixed, choices.values, limits)
+    if choices.tool is not None:
+        with choosing("tool"):
+            if isinstance(unrestricted(whole), StandIn):
+                raise InvalidArgumentError(
+                    "`tool` needs the simulator itself; got a table or a proxy. Hold the values "
+                    "that the tool can express with `values`."
+                )
+            held = hold_expressible(held, choices.tool)
     if held is whole:
         return whole, space_name
     return held, held.space.name
@@ -183,7 +192,7 @@ def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
                     "Hold the same parameters, hold none, or make the file again."
                 )
         space = declared.space_name
-    return replace(choices, space=space, fixed={}, values={}, is_held=True)
+    return replace(choices, space=space, fixed={}, values={}, tool=None, is_held=True)
 
 
 def _resolve_whole(choices: TaskChoices) -> tuple[Simulator, str]:

@@ -86,7 +86,7 @@ def describe(
 def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> None:
     from archgym.composition.composition import Composition
     from archgym.evaluation.capabilities import breakdown_of
-    from archgym.evaluation.restriction import unrestricted
+    from archgym.evaluation.restriction import expressible_share, unrestricted
     from archgym.evaluation.simulator import default_workload
 
     whole = unrestricted(simulator)
@@ -114,6 +114,7 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
                 "default_workload": default_workload(simulator),
                 "groups": simulator.spec.groups,
                 "parts": parts_of,
+                "exports": {f: expressible_share(whole, f) for f in whole.spec.exports},
                 "reasons": list(simulator.spec.reasons[1:]),
             }
         )
@@ -153,6 +154,13 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
     if isinstance(whole, Composition) and whole.links:
         heading("What parts give each other")
         table(("from > to", ""), whole.links.items())
+    if whole.spec.exports:
+        heading("Exports, and the share of drawn designs whose values the format has")
+        shares = {form: 100 * expressible_share(whole, form) for form in whole.spec.exports}
+        table(
+            ("format", "share", ""),
+            [(f, f"{shares[f]:.3g} %", doc) for f, doc in whole.spec.exports.items()],
+        )
     heading("Options (* is the default)")
     table(("option", "values"), _choices(simulator))
 

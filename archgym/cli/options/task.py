@@ -119,6 +119,14 @@ class HoldOptions:
             metavar="NAME=VALUES",
         ),
     ] = None
+    tool: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="Format of a tool, such as champsim; values that it cannot express are left out.",
+            metavar="FORMAT",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -251,6 +259,7 @@ def task_choices(
             name.removesuffix("!"): "!" * name.endswith("!") + text
             for name, text in assignments("--values", hold.values or ()).items()
         },
+        tool=hold.tool,
     ).expanded()
 
 

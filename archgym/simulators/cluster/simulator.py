@@ -381,6 +381,12 @@ class ClusterSimulator(RowSimulator):
             "time is the waiting of NPUs": (time, column["bubble_ms"]),
         }
 
+    def expressible(self, form: str) -> Mapping[str, tuple[Any, ...]]:
+        """Return the values that a format can express, by parameter that it lacks some of."""
+        from archgym.simulators.cluster.formats.astra_sim import FIXED
+
+        return {name: (value,) for name, value in FIXED.items()}
+
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the cluster of a design as inputs of ASTRA-sim.
 

@@ -527,9 +527,10 @@ class CpuSimulator(RowSimulator):
         for problem, is_so in refusals.items():
             if is_so:
                 raise InvalidDesignError(f"For ChampSim, {problem}.")
-        metrics = stated(self, indices, workload)
         found = self.built(indices)
-        assert not isinstance(found, str), "the design was built"
+        if isinstance(found, str):
+            raise InvalidDesignError(f"The design cannot be built: {found}.")
+        metrics = stated(self, indices, workload)
         _, warmup, length = self.region(program)
         records = generate(program.name, self._n + _IN_FLIGHT)
         return champsim_files(found.running, records, warmup, length, metrics)

@@ -448,6 +448,16 @@ class RamulatorSimulator(RowSimulator):
             "bandwidth if never delayed": (asked, "GB/s"),
         }
 
+    def expressible(self, form: str) -> Mapping[str, tuple[Any, ...]]:
+        """Return the values that a format can express, by parameter that it lacks some of."""
+        from archgym.simulators.dram.formats.export import OWN_BINS
+
+        if "speed_bin" not in self.space.names:
+            return {}
+        bins = self.space.parameter("speed_bin")
+        known = (bins.value(index) for index in range(bins.size))
+        return {"speed_bin": tuple(name for name in known if name not in OWN_BINS)}
+
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design as a memory of Ramulator 2.1, with its requests and a driver.
 

@@ -444,6 +444,11 @@ class KvSimulator(RowSimulator):
             known["dram_gb"] = host_bytes / 1e9
         return settings_of(form, known)
 
+    def expressible(self, form: str) -> Mapping[str, tuple[Any, ...]]:
+        """Return the values that a format can express, by parameter that it lacks some of."""
+        settings = TOOLS[form]["settings"]
+        return {each["parameter"]: tuple(each["names"]) for each in settings if "names" in each}
+
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the stream: name to (value, unit)."""
         return characterise(workload.content, self.settings)

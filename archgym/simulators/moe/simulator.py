@@ -37,7 +37,7 @@ from archgym.simulators.kit import (
     require_kept,
 )
 from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
-from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
+from archgym.simulators.moe.formats.export import FORMATS, SERVING, VLLM, VLLM_BITS, serving_files
 from archgym.simulators.moe.kernel.run import (
     Run,
     Split,
@@ -652,6 +652,10 @@ class MoeSimulator(RowSimulator):
             parameters += model.moe_layers * model.top_k * model.expert_parameters
         gpu = server.gpu
         return 2.0 * parameters / (1e12 * max(gpu.bf16_tflops, gpu.fp8_tflops, gpu.fp4_tflops))
+
+    def expressible(self, form: str) -> Mapping[str, tuple[Any, ...]]:
+        """Return the values that a format can express, by parameter that it lacks some of."""
+        return {"expert_bits": VLLM_BITS} if form == VLLM else {}
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design as YAML, or as a command line of vLLM or llama.cpp.

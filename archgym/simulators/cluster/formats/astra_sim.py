@@ -23,7 +23,7 @@ _COMMAND: Final = """\
   --system-configuration=system.json --network-configuration=network.yml \\
   --remote-memory-configuration=memory.json --num-queues-per-dim="""
 # Parameters that unmodified ASTRA-sim fixes, with the value that it has.
-_FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
+FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
 
 
 def astra_sim_files(built: Built) -> dict[str, str]:
@@ -36,7 +36,7 @@ def astra_sim_files(built: Built) -> dict[str, str]:
       InvalidDesignError: ASTRA-sim fixes a parameter that the design sets otherwise.
     """
     system = built.system
-    for name, value in _FIXED.items():
+    for name, value in FIXED.items():
         if getattr(system, name) != value:
             raise InvalidDesignError(
                 f"ASTRA-sim 2 fixes `{name}` at {value}; the design has {getattr(system, name)}. "

@@ -8,6 +8,7 @@ import base64
 import json
 import lzma
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any, Final
 
 import numpy as np
@@ -56,10 +57,8 @@ _MEMORY: Final = {
 # Modules of ChampSim by the number of the parameter.
 _PREFETCHERS: Final = ("no", "next_line", "ip_stride")
 _TLBS: Final = ("ITLB", "DTLB", "STLB")
-_PARAMETERS: Final = {
-    name: f"{name.lower() if name != 'L2C' else 'l2'}_replacement"
-    for name in ("L1I", "L1D", "L2C", "LLC", *_TLBS)
-}
+# Modules of ours, since ChampSim's own never hear of fills.
+_OWN: Final = "archgym_"
 _SHIPPED: Final = "-as-shipped"
 # The configuration script has no keys for these; `inc/defaults.hpp` has them.
 _NOT_READ: Final = ("CPU.dib_hit_buffer", "CPU.dib_inorder_width", "CPU.dib_hit_latency")
@@ -70,20 +69,29 @@ CHAMPSIM: Final = Tool(
     "(vcpkg); its place is the folder ChampSim.",
     program="config.sh",
 )
-# ChampSim is compiled for each configuration, here in a folder of links to its sources.
+# ChampSim's main program is compiled for each configuration, in a folder of links to its sources,
+# which keeps objects for the next design. One run at a time uses it.
 _COMMAND: Final = """\
 here=$PWD
 home=$(dirname -- "$tool")
 base64 -d trace.base64 > trace.champsimtrace.xz
-rm -rf build
-cp -rs "$home" build
-rm -rf build/.csconfig build/_configuration.mk build/bin
-cd build
 log=$here/build.log
-{{ ./config.sh --makedir "$PWD" "$here/champsim_config.json" && make; }} > "$log" 2>&1 || {{
-  tail -n 5 "$log" >&2; exit 1; }}
-cd "$here"
-build/bin/champsim --hide-heartbeat -w {warmup} -i {length} trace.champsimtrace.xz
+key=$(printf %s "$home" | cksum | cut -d' ' -f1)
+build=${{XDG_CACHE_HOME:-${{HOME:-$here}}/.cache}}/archgym/champsim-$key
+mkdir -p "${{build%/*}}"
+compile() {{
+  mkdir -p "$build" && cp -rsn "$home/." "$build" && cd "$build" || return 1
+  rm -f _configuration.mk bin/champsim
+  cp -r "$here/modules" . || return 1
+  ./config.sh --makedir "$PWD" --replacement-dir "$PWD/modules" "$here/champsim_config.json" &&
+    make -j2 &&
+    cp bin/champsim "$here/champsim"
+}}
+(
+  flock 9
+  (compile) || {{ rm -rf "$build"; (compile); }}
+) > "$log" 2>&1 9> "$build.lock" || {{ tail -n 5 "$log" >&2; exit 1; }}
+./champsim --hide-heartbeat -w {warmup} -i {length} trace.champsimtrace.xz
 """
 _BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
 _PAGE_LEVELS: Final = 5
@@ -108,12 +116,6 @@ def champsim_files(
     Raises:
       InvalidDesignError: ChampSim has a parameter otherwise; the message names it.
     """
-    if differing := _differing(machine):
-        name, policy = next(iter(differing.items()))
-        raise InvalidDesignError(
-            f"ChampSim's module of {policy} never hears of fills (commit 2ff2501), so that it is "
-            f"another policy; the design has it in {name}. Set `{_PARAMETERS[name]}` to lru."
-        )
     for name in _NOT_READ:
         if machine[name] != DEFAULTS[name]:
             raise InvalidDesignError(
@@ -124,6 +126,7 @@ def champsim_files(
     files = {
         "champsim_config.json": json.dumps(champsim_config(machine), indent=4) + "\n",
         "trace.base64": trace,
+        **_modules(),
     }
     number = Number(
         metric="total_cycles", value=metrics["total_cycles"], unit="cycles",
@@ -131,8 +134,21 @@ def champsim_files(
     )  # fmt: skip
     return folder(
         CHAMPSIM, files, _COMMAND.format(warmup=warmup, length=length).rstrip("\n"), [number],
-        differences=["ChampSim has no area, energy or power."],
+        differences=[
+            "ChampSim has no area, energy or power.",
+            "ChampSim's modules of SRRIP, DRRIP and SHiP never hear of fills (commit 2ff2501), so "
+            "that they are other policies. `modules` has those of the design.",
+        ],
     )  # fmt: skip
+
+
+def _modules() -> dict[str, str]:
+    """Return the replacement policies that ChampSim has otherwise, as headers by path."""
+    place = resources.files("archgym.simulators.cpu") / "data" / "champsim"
+    return {
+        f"modules/{file.name.removesuffix('.h')}/{file.name}": file.read_text("utf-8")
+        for file in sorted(place.iterdir(), key=lambda each: each.name)
+    }
 
 
 def champsim_config(machine: Machine) -> dict[str, Any]:
@@ -183,18 +199,7 @@ def champsim_config(machine: Machine) -> dict[str, Any]:
 
 
 def _replacement(name: str, machine: Machine) -> str:
-    """Return ChampSim's module of a cache's replacement policy."""
-    return REPLACEMENTS[machine[f"{name}.replacement"]].removesuffix(_SHIPPED)
-
-
-def _differing(machine: Machine) -> dict[str, str]:
-    """Return caches whose policy hears of fills, which the module of ChampSim does not."""
-    policies = {
-        name: REPLACEMENTS[machine[f"{name}.replacement"]]
-        for name in ("L1I", "L1D", "L2C", "LLC", *_TLBS)
-    }
-    return {
-        name: policy
-        for name, policy in policies.items()
-        if policy != "lru" and not policy.endswith(_SHIPPED)
-    }
+    """Return ChampSim's module of a cache's replacement policy, or ours where it is another one."""
+    policy = REPLACEMENTS[machine[f"{name}.replacement"]]
+    shipped = policy.removesuffix(_SHIPPED)
+    return policy if policy == "lru" else shipped if shipped != policy else f"{_OWN}{policy}"

@@ -82,7 +82,7 @@ _CONTROLLERS: Final = {
     "lpddr5": "LPDDR5",
 }
 # Speed bins of ours that Ramulator does not ship.
-_OWN_BINS: Final = ("LPDDR5X_8533",)
+OWN_BINS: Final = ("LPDDR5X_8533",)
 
 
 def dramsys_files(
@@ -221,7 +221,7 @@ def ramulator_files(
       InvalidDesignError: The device is not one of Ramulator's, or requests wait for answers.
     """
     c, family = configuration, made.family
-    if made.path is not None or c.timing in _OWN_BINS:
+    if made.path is not None or c.timing in OWN_BINS:
         raise InvalidDesignError(
             f"Ramulator 2.1 has no speed bin {c.timing!r}; the design cannot be exported for it. "
             "Choose another `speed_bin`, or a shipped family of devices."

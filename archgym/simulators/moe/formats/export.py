@@ -48,7 +48,7 @@ _GGUF: Final = {16: "F16", 8: "Q8_0", 4: "Q4_K_M", 3: "Q3_K_M", 2: "Q2_K"}
 # of Llama-3.1-8B; Q3_K_M, which it lacks, lies between Q3_K_S and Q3_K_L).
 _GGUF_BITS: Final = {16: 16.0, 8: 8.5, 4: 4.89, 3: 4.0, 2: 3.16}
 # Bits that vLLM has kernels of experts for (`moe_wna16.py`, `fp8.py`, unquantised).
-_VLLM_BITS: Final = (4, 8, 16)
+VLLM_BITS: Final = (4, 8, 16)
 # Checkpoints of 4-bit experts that vLLM loads, by the name of the format.
 _VLLM_CHECKPOINTS: Final = {
     "w4a16": "AWQ or GPTQ checkpoint of 4-bit experts",
@@ -93,7 +93,7 @@ def serving_files(
         _check_vllm(serving, model, server, context_tokens)
         command, notes = _vllm(serving, model, server, context_tokens)
         source = "a path or a name of a hub"
-        if _nominal(serving.expert_bits) == min(_VLLM_BITS):
+        if _nominal(serving.expert_bits) == min(VLLM_BITS):
             source = f"an {_VLLM_CHECKPOINTS[_precision(serving, model, server)]}"
         about = [f"# {model.name} on {server.name}; MODEL is {source}."]
         if serving.cache_experts is not None and design.get("cache_percent", 100) != 100:
@@ -174,13 +174,13 @@ def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: 
       InvalidDesignError: vLLM has no format for the experts, or the weights do not fit.
     """
     bits = serving.expert_bits
-    if _nominal(bits) not in _VLLM_BITS:
+    if _nominal(bits) not in VLLM_BITS:
         raise InvalidDesignError(
             f"vLLM has experts of 4, 8 or 16 bits; the design has `expert_bits` = {bits:g}. Choose "
             "one of those, or export it as llama.cpp."
         )
     # `--dtype` and `--quantization fp8` hold for all layers, a checkpoint for its experts alone.
-    is_whole = _nominal(bits) > min(_VLLM_BITS)
+    is_whole = _nominal(bits) > min(VLLM_BITS)
     other_bits = bits if is_whole else serving.attention_bits
     expert_bits = bits if is_whole else BITS[_precision(serving, model, server)]
     copies = 1 + (serving.redundant / model.experts if serving.spreads_experts else 0)
