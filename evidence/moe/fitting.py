@@ -190,12 +190,14 @@ class _Schedule:
     """Waits of the requests of rows; see the module.
 
     Attributes:
+      waits: (n,), 1 where requests wait for steps, 0 where they find an idle server.
       pure, mixed: (n, 6) mean contents of decode-only steps and of steps with prompts.
       n_pure, n_mixed: (n,) such steps per further token.
       n_first: (n,) steps with prompts before the first token.
       ratio: (n,) logarithm of TPOT over what these means give.
     """
 
+    waits: Floats
     pure: Floats
     mixed: Floats
     n_pure: Floats
@@ -237,9 +239,11 @@ def _schedule(
             for run, is_median in zip(runs, has_median, strict=True)
         ]
     )
-    waited = costs[:, _FIRST] + costs[:, _WAIT] * pure_ns
+    # A lone client finds an idle server.
+    waits = np.array([float(asked.rows[row].clients > 1) for row in at])
+    waited = costs[:, _FIRST] + waits * costs[:, _WAIT] * pure_ns
     return _Schedule(
-        pure, mixed, n[:, 0], n[:, 1],
+        waits, pure, mixed, n[:, 0], n[:, 1],
         np.maximum(0.1 * _NS_PER_MS, ttft - waited) / np.maximum(mixed_ns, 1.0),
         np.log(tpot / (n[:, 0] * pure_ns + n[:, 1] * mixed_ns)),
     )  # fmt: skip
@@ -256,7 +260,7 @@ def _logarithms(
     """Return logarithms of TPOT and TTFT [ms] of a schedule with other costs."""
     pure, mixed = _steps(asked, at, costs, plan.pure), _steps(asked, at, costs, plan.mixed)
     tpot = np.log((plan.n_pure * pure + plan.n_mixed * mixed) / _NS_PER_MS) + plan.ratio
-    first = costs[:, _FIRST] + costs[:, _WAIT] * pure + plan.n_first * mixed
+    first = costs[:, _FIRST] + plan.waits * costs[:, _WAIT] * pure + plan.n_first * mixed
     return tpot, np.log(first / _NS_PER_MS)
 
 
