@@ -1,6 +1,6 @@
 """Bars of the serving clock: errors on rows that a fit has not seen, for each kind of new question.
 
-    python -m evidence.moe.bars REFERENCE [--sealed] [--json FILE]
+    python -m evidence.moe.bars REFERENCE [--sealed] [--write] [--json FILE]
 
 One line for each axis: constants are fitted without the configuration, the GPU, the model, the
 engine or its release, and predict the rows left out. `exact` gives each row all settings that its
@@ -12,9 +12,9 @@ no choice; they are predicted with `--sealed`.
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,11 @@ WRITTEN: Final = ("model", "hardware", "engine", "precision", "lengths", "client
 """Options that a user writes."""
 _ANY_LENGTH: Final = 1e-6
 _RELEASE_FOLDS: Final = 5
+_LEAST_ROWS: Final = 20
+INTERVALS: Final = (
+    Path(__file__).parents[2] / "archgym" / "simulators" / "moe" / "data" / "intervals.json"
+)
+"""Ends of 90 % intervals of ``log(measured / predicted)`` that ship, by axis and metric."""
 AXES: Final[Mapping[str, Callable[[Measured], str] | None]] = {
     "configuration": None,
     "GPU": lambda row: row.names[2],
@@ -157,10 +162,42 @@ def summary(errors: Floats) -> dict[str, float]:
     }
 
 
-def bars(
-    rows: Sequence[Measured], sealed: Sequence[Measured] = ()
-) -> dict[str, dict[str, dict[str, Floats]]]:
-    """Return errors by axis, then by `exact` or `as written`, then by metric.
+def ends(errors: Floats) -> tuple[float, float]:
+    """Return the ends of an interval that holds 90 % of ``log(measured / predicted)``."""
+    known = -errors[~np.isnan(errors)]
+    # chosen: as many rows as leave something beyond both ends.
+    if len(known) < _LEAST_ROWS:
+        return -np.inf, np.inf
+    low, high = np.quantile(known, (0.05, 0.95))
+    return float(low), float(high)
+
+
+def coverage(errors: Floats, fold: npt.NDArray[np.int64]) -> float:
+    """Return the share of rows in intervals that the other folds of the axis give [%]."""
+    inside = np.zeros(0, dtype=bool)
+    for place in np.unique(fold[fold >= 0]):
+        low, high = ends(errors[(fold >= 0) & (fold != place)])
+        known = -errors[(fold == place) & ~np.isnan(errors)]
+        inside = np.concatenate((inside, (low <= known) & (known <= high)))
+    return 100.0 * float(inside.mean()) if len(inside) else float("nan")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """Errors where one kind of thing is left out.
+
+    Attributes:
+      errors: By `exact` or `as written`, then by metric, of each row.
+      fold: Fold of each row that was predicted; -1 for others.
+    """
+
+    errors: Mapping[str, Mapping[str, Floats]]
+    fold: npt.NDArray[np.int64]
+
+
+def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> dict[str, Axis]:
+    """Return errors by axis.
 
     Args:
       rows: Rows that are left out in turn.
@@ -170,7 +207,7 @@ def bars(
     every = list(asked.rows)
     written = [as_written(row) for row in every]
     n = len(rows)
-    found: dict[str, dict[str, dict[str, Floats]]] = {}
+    found: dict[str, Axis] = {}
     folds: dict[str, list[npt.NDArray[np.int64]]] = {}
     for axis, group in AXES.items():
         if group is None:
@@ -191,13 +228,15 @@ def bars(
             column: {metric: np.full(len(every), np.nan) for metric in ("TPOT", "TTFT")}
             for column in ("exact", "as written")
         }
-        for test in tests:
+        fold_of = np.full(len(every), -1)
+        for place, test in enumerate(tests):
+            fold_of[test] = place
             fitted = fit(asked, np.setdiff1d(np.arange(n), test))
             for column, source in (("exact", every), ("as written", written)):
                 predicted = predict(asked, fitted, test, source)
                 for metric, errors in errors_of([every[row] for row in test], predicted).items():
                     parts[column][metric][test] = errors
-        found[axis] = parts
+        found[axis] = Axis(parts, fold_of)
     return found
 
 
@@ -207,6 +246,7 @@ def main() -> None:
     parser.add_argument("reference", type=Path)
     parser.add_argument("--sealed", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", action="store_true", help="Write the intervals that ship.")
     parser.add_argument("--every", type=int, default=1, help="Take one of so many old rows.")
     given = parser.parse_args()
     folder = given.reference
@@ -217,21 +257,31 @@ def main() -> None:
     every = [*rows, *sealed]
     lone = np.array([row.clients == 1 for row in every])
     document: dict[str, Any] = {}
-    for axis, columns in bars(rows, sealed).items():
-        for column, metrics in columns.items():
+    written: dict[str, dict[str, tuple[float, float]]] = {}
+    for axis, of in bars(rows, sealed).items():
+        written[axis] = {
+            metric: tuple(round(end, 3) for end in ends(errors))  # type: ignore[misc]
+            for metric, errors in of.errors["as written"].items()
+        }
+        for column, metrics in of.errors.items():
             for metric, errors in metrics.items():
                 parts = {"all": np.ones(len(every), dtype=bool)}
                 if metric == "TTFT":
                     parts["one client"] = lone
                 for part, at in parts.items():
                     known = summary(errors[at])
+                    known["coverage"] = coverage(errors, np.where(at, of.fold, -1))
                     document[f"{axis}, {column}, {metric}, {part}"] = known
                     if known["rows"]:
                         say(
                             f"{axis:14} {column:11} {metric} {part:11} {known['rows']:6.0f} rows  "
                             f"{known['median']:5.1f} / {known['p90']:5.1f} %  "
-                            f"bias {known['bias']:+5.1f} %"
+                            f"bias {known['bias']:+5.1f} %  90 % interval holds "
+                            f"{known['coverage']:3.0f} %"
                         )
+    if given.write:
+        kept = {axis: values for axis, values in written.items() if axis != "sealed"}
+        INTERVALS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if given.json:
         given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

@@ -532,6 +532,11 @@ class MoeSimulator(RowSimulator):
             relief={cost: RELIEF[cost] for cost in costs},
         )
 
+    @property
+    def engine_label(self) -> str:
+        """Engine whose fitted constants count."""
+        return self._engine.label
+
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads that ship with the space: see `workloads.workload`."""
         return shipped_names(self.space.name)

@@ -51,11 +51,7 @@ class Size:
 
 
 def size(
-    options: Mapping[str, str],
-    rate_per_s: float,
-    ttft_p99_ms: float,
-    tpot_p99_ms: float,
-    margin: float = 1.0,
+    options: Mapping[str, str], rate_per_s: float, ttft_p99_ms: float, tpot_p99_ms: float
 ) -> Size:
     """Return the fewest accelerators that serve a rate within both targets.
 
@@ -67,12 +63,11 @@ def size(
       rate_per_s: Requests a second.
       ttft_p99_ms: Target that 99 % of times to the first token meet.
       tpot_p99_ms: The same of the time per further token.
-      margin: Factor by which predicted times must be below the targets.
 
     Raises:
       InvalidArgumentError: No deployment on this server meets the targets, however low the load.
     """
-    targets = dict(zip(_TARGETS, (ttft_p99_ms / margin, tpot_p99_ms / margin), strict=True))
+    targets = dict(zip(_TARGETS, (ttft_p99_ms, tpot_p99_ms), strict=True))
     best: Size | None = None
     nearest = ""
     for design in _designs(options):
