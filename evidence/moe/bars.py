@@ -11,7 +11,7 @@ no choice; they are predicted with `--sealed`.
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -196,8 +196,8 @@ class Axis:
     fold: npt.NDArray[np.int64]
 
 
-def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> dict[str, Axis]:
-    """Return errors by axis.
+def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> Iterator[tuple[str, Axis]]:
+    """Yield each axis and its errors.
 
     Args:
       rows: Rows that are left out in turn.
@@ -207,8 +207,9 @@ def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> dict[str,
     every = list(asked.rows)
     written = [as_written(row) for row in every]
     n = len(rows)
-    found: dict[str, Axis] = {}
     folds: dict[str, list[npt.NDArray[np.int64]]] = {}
+    if sealed:
+        folds["sealed"] = [np.arange(n, len(every))]
     for axis, group in AXES.items():
         if group is None:
             folds[axis] = [np.flatnonzero(test) for test in configuration_folds(rows)]
@@ -220,8 +221,6 @@ def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> dict[str,
             fold = {name: place % _RELEASE_FOLDS for name, place in fold.items()}
         places = np.array([fold[name] for name in names])
         folds[axis] = [np.flatnonzero(places == place) for place in sorted(set(fold.values()))]
-    if sealed:
-        folds["sealed"] = [np.arange(n, len(every))]
     for axis, tests in folds.items():
         notice(f"{axis}: {len(tests)} fits …")
         parts: dict[str, dict[str, Floats]] = {
@@ -236,8 +235,7 @@ def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> dict[str,
                 predicted = predict(asked, fitted, test, source)
                 for metric, errors in errors_of([every[row] for row in test], predicted).items():
                     parts[column][metric][test] = errors
-        found[axis] = Axis(parts, fold_of)
-    return found
+        yield axis, Axis(parts, fold_of)
 
 
 def main() -> None:
@@ -258,7 +256,7 @@ def main() -> None:
     lone = np.array([row.clients == 1 for row in every])
     document: dict[str, Any] = {}
     written: dict[str, dict[str, tuple[float, float]]] = {}
-    for axis, of in bars(rows, sealed).items():
+    for axis, of in bars(rows, sealed):
         written[axis] = {
             metric: tuple(round(end, 3) for end in ends(errors))  # type: ignore[misc]
             for metric, errors in of.errors["as written"].items()

@@ -118,6 +118,9 @@ from archgym.simulators.moe.workloads.workload import (
 )
 
 logger = logging.getLogger(__name__)
+# Tokens of a step beyond its prompt in AIConfigurator's rule for TensorRT-LLM (`trtllm.rule`); the
+# largest step of the space `closed-loop`.
+_RUNNING_TOKENS, _MOST_STEP_TOKENS = 1500, 32768
 # chosen: two minutes of arrivals, and as many as take seconds to serve.
 _SPAN_S, _MOST_ARRIVALS = 120.0, 4000
 # Share of the longest that the shortest request of InferenceX's clients has (random_range_ratio).
@@ -822,6 +825,10 @@ class MoeSimulator(RowSimulator):
         space = with_highest(space, {"tensor": gpus, "data": gpus})
         how = self._engine
         tokens = how.step_tokens(self.node.gpu)
+        if not how.chunks and self._client.uniform is not None:
+            # Benchmarks give whole prompts and running requests room in one step.
+            room = self._client.uniform[0] + _RUNNING_TOKENS
+            tokens = min(max(tokens, 1 << (room - 1).bit_length()), _MOST_STEP_TOKENS)
         wanted: dict[str, Any] = {
             "scheduler": "prefill-first" if how.pauses_decodes else "decode-first",
             "max_tokens": tokens,
