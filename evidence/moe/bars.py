@@ -112,15 +112,17 @@ def _as_served(cells: Mapping[str, str]) -> dict[str, str]:
         # The rate has start and end of a short run in it.
         "out_tok_s_gpu": "",
     }  # fmt: skip
+    if _COMPILATION in cells["ttft_note"]:
+        found["ttft_mean_ms"] = ""
     if _CACHED in cells["ttft_note"]:
         found |= {"ttft_mean_ms": "", "ttft_median_ms": ""}
     return found
 
 
 def judged_by_median(row: Measured) -> bool:
-    """Return True if a row's mean TTFT has compilation in it, and its median not."""
+    """Return True if a row's median TTFT counts: its mean has compilation in it, or is unknown."""
     compiles = any(row.options["release"].endswith(release) for release in _COMPILES)
-    return compiles and not np.isnan(row.ttft_median_ms)
+    return (compiles or np.isnan(row.ttft_ms)) and not np.isnan(row.ttft_median_ms)
 
 
 def as_written(row: Measured) -> Measured:
@@ -175,7 +177,9 @@ def ends(errors: Floats) -> tuple[float, float]:
 def coverage(errors: Floats, fold: npt.NDArray[np.int64]) -> float:
     """Return the share of rows in intervals that the other folds of the axis give [%]."""
     inside = np.zeros(0, dtype=bool)
-    for place in np.unique(fold[fold >= 0]):
+    places = np.unique(fold[fold >= 0])
+    # A single fold has no others to take an interval from.
+    for place in places if len(places) > 1 else ():
         low, high = ends(errors[(fold >= 0) & (fold != place)])
         known = -errors[(fold == place) & ~np.isnan(errors)]
         inside = np.concatenate((inside, (low <= known) & (known <= high)))
