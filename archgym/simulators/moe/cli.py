@@ -144,9 +144,9 @@ def serve(
     Lengths are uniform from 80 % of the longest, as InferenceX's clients draw them.
     """
     from archgym.cli.kit import announce_compilation
-    from archgym.simulators.kit import default_workload, make_simulator
+    from archgym.simulators.kit import default_workload
     from archgym.simulators.moe.intervals import interval, news
-    from archgym.simulators.moe.simulator import MoeSimulator
+    from archgym.simulators.moe.sizing import simulator_of
 
     announce_compilation()
     options = {
@@ -158,7 +158,7 @@ def serve(
         "lengths": f"{prompt}+{output}",
         **further_assignments("--option", option or (), _OWN),
     }
-    simulator = make_simulator(MoeSimulator, "closed-loop", None, options)
+    simulator = simulator_of(options)
     design = {
         **simulator.space.default,
         "tensor": tensor,
@@ -254,9 +254,8 @@ def size(
     of the longest.
     """
     from archgym.cli.kit import announce_compilation
-    from archgym.simulators.kit import make_simulator
     from archgym.simulators.moe.intervals import interval, news
-    from archgym.simulators.moe.simulator import MoeSimulator
+    from archgym.simulators.moe.sizing import simulator_of
     from archgym.simulators.moe.sizing import size as sized
 
     announce_compilation()
@@ -268,7 +267,7 @@ def size(
     targets = _milliseconds("ttft-p99", ttft_p99), _milliseconds("tpot-p99", tpot_p99)
     found = sized(options, rate, *targets)
     # Without a release: what a user writes is what intervals were learned on.
-    new = news(make_simulator(MoeSimulator, "closed-loop", None, options))
+    new = news(simulator_of(options))
     later = [max(1.0, interval(metric, 1.0, new)[1]) for metric in ("ttft_p99_ms", "tpot_p99_ms")]
     careful: int | None = None
     with suppress(InvalidArgumentError):

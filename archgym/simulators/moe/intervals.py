@@ -1,8 +1,8 @@
 """90 % intervals of predicted times: wider, the less of a question was measured.
 
-Their ends follow from the 90th percentiles of errors where configurations, GPUs and models were left
-out in turn, with no more than what a user writes. A new engine has the widest of these and a new
-release that of a configuration, until `python -m evidence.moe.bars FOLDER --write` learns theirs.
+Their ends follow from the 90th percentiles of errors where configurations, GPUs and models were
+left out in turn, with no more than what a user writes. A new engine has the widest of these and a
+new release that of a configuration, until `python -m evidence.moe.bars FOLDER --write` learns them.
 """
 
 import json

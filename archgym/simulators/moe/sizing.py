@@ -99,9 +99,16 @@ def size(
     return best
 
 
+def simulator_of(options: Mapping[str, str]) -> MoeSimulator:
+    """Return the simulator of the space `closed-loop` with these options."""
+    found = make_simulator(MoeSimulator, "closed-loop", None, options)
+    assert isinstance(found, MoeSimulator)
+    return found
+
+
 def _designs(options: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the deployments that are tried."""
-    simulator = make_simulator(MoeSimulator, "closed-loop", None, {**options, "request_rate": "1"})
+    simulator = simulator_of({**options, "request_rate": "1"})
     space = simulator.space
     most = 1 << (simulator.node.n_gpus.bit_length() - 1)
     for power in range(most.bit_length()):
@@ -123,7 +130,7 @@ def _serve(
 ) -> dict[str, float] | None:
     """Return the metrics of a replica at a rate; None where it cannot be built."""
     rate = {"request_rate": repr(rate_per_s)}
-    simulator = make_simulator(MoeSimulator, "closed-loop", None, {**options, **rate})
+    simulator = simulator_of({**options, **rate})
     found = simulator.evaluate(design, simulator.workload(default_workload(simulator)))
     if found.infeasible is not None:
         return None
