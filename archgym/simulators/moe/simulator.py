@@ -657,7 +657,7 @@ class MoeSimulator(RowSimulator):
         names = [spec.name for spec in METRICS if spec.formula is None]
         column = {name: values[:, place] for place, name in enumerate(names)}
         asked: Asked = workload.content
-        if "clients" not in self.space.names and "clients" not in self.options:
+        if self._clients == 0:
             # With clients, the number of requests depends on the design.
             served = column["promised_percent"] / 100.0 * len(asked.requests)
             seconds = column["total_time_ms"] / 1e3
