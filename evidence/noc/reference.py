@@ -137,7 +137,7 @@ def _compare_designs(path: Path, stride: int) -> list[Agreement]:
     return found.lines
 
 
-def network_of(row: Mapping[str, Any]) -> Network:
+def machine_of(row: Mapping[str, Any]) -> Network:
     """Return the network of a recorded row."""
     given = {name: value for name, value in row.items() if name in _NAMES}
     if row.get("graph"):
@@ -179,7 +179,7 @@ def packets_of(row: Mapping[str, Any], nodes: int, folder: Path) -> Packets:
 
 def run_of(row: Mapping[str, Any], folder: Path) -> tuple[Run, Result]:
     """Return the run of a recorded list of packets, and its result."""
-    network = network_of(row)
+    network = machine_of(row)
     run = Run(network, packets_of(row, network.nodes, folder), row["limit"], row["deadlock"])
     return run, run.finish()
 
@@ -240,7 +240,7 @@ def compare_row(found: Differences, number: int, row: Mapping[str, Any], folder:
     """Compare all columns of a recorded row."""
     wanted = {name: value for name, value in row["result"].items() if name != "tool_seconds"}
     if row["kind"] == "native":
-        stats, run = measured(network_of(row), load_of(row))
+        stats, run = measured(machine_of(row), load_of(row))
         came = {**stats, "retire_hash": retired(run.result(stats["status"]).packets)}
         texts = [name for name, value in wanted.items() if isinstance(value, str)]
         found.equal(number, "status and hash", [came[n] for n in texts], [wanted[n] for n in texts])
@@ -274,7 +274,7 @@ def _compare_powers(path: Path, stride: int) -> list[Agreement]:
             continue
         with reading(path, number):
             row = json.loads(cells["params"])
-            _, run = measured(network_of(row), load_of(row))
+            _, run = measured(machine_of(row), load_of(row))
             ours = run.powers(int(cells["channel_width"]))
             found.numbers(number, "all parts", ours, {name: float(cells[name]) for name in ours})
             found.equal(number, "cycles", [run.time], [int(cells["cycles"])])

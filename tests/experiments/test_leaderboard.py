@@ -119,7 +119,7 @@ def ranks(made: str) -> list[str]:
 
 
 def test_title_of_another_submission_with_its_folder_is_no_collision(tmp_path: Path) -> None:
-    for name, title in (("a", "X"), ("b", "X"), ("c", "X (b)")):
+    for name, title in (("a", "X"), ("b", "X (c)"), ("c", "X")):
         honest(tmp_path / name, ["random"], 1)
         (tmp_path / name / "about.json").write_text(json.dumps({"title": title}))
 

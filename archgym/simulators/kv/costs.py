@@ -27,7 +27,7 @@ REASONS: Final = (NO_ROOM, TOO_WIDE, NO_REQUEST)
 """Reasons why a design cannot be built."""
 _REJECTS: Final = (
     "some requests need more memory than a worker of some designs has: these reject them, and "
-    "count them in no time or cost. To leave such designs out: --subject-to 'rejected <= 0'"
+    "count them in no time or cost. To leave such designs out, limit the metric `rejected` to 0"
 )
 _MS: Final = 1000.0
 # Engines plan a step while the one before runs (vLLM's asynchronous scheduling, SGLang's overlap

@@ -131,7 +131,7 @@ def noc_space(name: str) -> DesignSpace:
     )  # fmt: skip
 
 
-def network_of(space: str, design: Mapping[str, Any], seed: int = 0) -> tuple[Network, int]:
+def machine_of(space: str, design: Mapping[str, Any], seed: int = 0) -> tuple[Network, int]:
     """Return the network of a design, and the width of its flits [bit].
 
     Args:

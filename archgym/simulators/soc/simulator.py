@@ -50,6 +50,7 @@ from archgym.simulators.soc.kernel.state import (
 from archgym.simulators.soc.machine import CLOCKS, KINDS, cacti
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
+from archgym.simulators.soc.traffic import traffic_files
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
 
 FIDELITIES: Final[Mapping[str, Rules]] = {
@@ -86,9 +87,10 @@ class SocSimulator(KitSimulator):
         accuracy_percent={"farsi": 1e-7},
         table_space="table",
         costs=COSTS,
-        partial_exports=("system",),
+        partial_exports=("system", "traffic"),
         exports={
             "system": "Blocks and places of tasks as JSON.",
+            "traffic": "Bursts between blocks as packets, a workload of `noc`.",
         },
         default_objective="budget",
     )
@@ -288,9 +290,10 @@ class SocSimulator(KitSimulator):
         return laws_of(self.graph, designs, column, share)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the blocks of a design and the places of its tasks."""
+        """Return the blocks of a design and the places of its tasks, or its traffic."""
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
-        return system_files(self.graph, self._space.machine_of(canonical)[0])
+        designs = self._space.machine_of(canonical)[0]
+        return (traffic_files if form == "traffic" else system_files)(self.graph, designs)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""

@@ -149,11 +149,9 @@ def test_no_link_carries_more_than_its_bandwidth(space: str, fidelity: str) -> N
 
     result = simulator.evaluate_batch(designs, workload)
 
-    values = result.values[result.reason == 0]
-    names = [spec.name for spec in simulator.metrics]
-    uses = [place for place, name in enumerate(names) if name.startswith("use_")]
-    assert (values[:, uses] <= 100.0 * (1.0 + 1e-9)).all()
-    assert (values[:, names.index("mfu_percent")] <= 100.0).all()
+    # A result is a failure if a link carries more, or an NPU computes more than its peak.
+    assert result.failures == {}
+    assert (result.reason == 0).any()
 
 
 def test_time_below_bytes_over_bandwidth_is_infeasible_without_congestion() -> None:
