@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.simulators.moe.machine.engines import PRIORS
+from evidence.moe.bars import read_more
 from evidence.moe.fitting import fit, problem
 from evidence.moe.measured import read_serving
 
@@ -23,11 +24,16 @@ _LEAST = 0.005
 def main() -> None:
     """Fit all rows and write the file."""
     folder = Path(sys.argv[1])
-    rows, n_suspect = read_serving(folder / "moe" if (folder / "moe").is_dir() else folder)
+    folder = folder / "moe" if (folder / "moe").is_dir() else folder
+    rows, n_suspect = read_serving(folder)
     fitted_on = (
         f"{len(rows)} rows of measured/serving.csv (InferenceX and NVIDIA's AIConfigurator), all "
         f"but the {n_suspect} that are marked as suspect"
     )
+    more = read_more(folder, sealed=False)
+    if more:
+        fitted_on += f"; {len(more)} of further/serving_more.csv (SGLang's cookbook)"
+    rows += more
     found = fit(problem(rows), np.arange(len(rows)), fitted_on)
     kept = {
         constant: {

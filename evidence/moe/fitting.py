@@ -31,7 +31,7 @@ from archgym.simulators.moe.machine.timing import OUTSIDE, engine_dimensions, en
 from archgym.simulators.moe.simulator import Ready
 from archgym.simulators.moe.workloads.requests import Requests
 from archgym.simulators.moe.workloads.routing import Routing
-from evidence.moe.measured import WORKLOAD, Measured, predictions
+from evidence.moe.measured import WORKLOAD, Measured, Prediction, predictions
 
 Floats = npt.NDArray[np.float64]
 
@@ -107,11 +107,12 @@ class Problem:
 @final
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of rows: TTFT and TPOT [ms], output tokens a second and GPU."""
+    """Predictions of rows: TTFT and TPOT [ms], output tokens a second and GPU, median TTFT."""
 
     ttft_ms: Floats
     tpot_ms: Floats
     output_per_s: Floats
+    ttft_median_ms: Floats
 
 
 def problem(rows: Sequence[Measured]) -> Problem:
@@ -189,12 +190,14 @@ class _Schedule:
     """Waits of the requests of rows; see the module.
 
     Attributes:
+      waits: (n,), 1 where requests wait for steps, 0 where they find an idle server.
       pure, mixed: (n, 6) mean contents of decode-only steps and of steps with prompts.
       n_pure, n_mixed: (n,) such steps per further token.
       n_first: (n,) steps with prompts before the first token.
       ratio: (n,) logarithm of TPOT over what these means give.
     """
 
+    waits: Floats
     pure: Floats
     mixed: Floats
     n_pure: Floats
@@ -236,9 +239,11 @@ def _schedule(
             for run, is_median in zip(runs, has_median, strict=True)
         ]
     )
-    waited = costs[:, _FIRST] + costs[:, _WAIT] * pure_ns
+    # A lone client finds an idle server.
+    waits = np.array([float(asked.rows[row].clients > 1) for row in at])
+    waited = costs[:, _FIRST] + waits * costs[:, _WAIT] * pure_ns
     return _Schedule(
-        pure, mixed, n[:, 0], n[:, 1],
+        waits, pure, mixed, n[:, 0], n[:, 1],
         np.maximum(0.1 * _NS_PER_MS, ttft - waited) / np.maximum(mixed_ns, 1.0),
         np.log(tpot / (n[:, 0] * pure_ns + n[:, 1] * mixed_ns)),
     )  # fmt: skip
@@ -255,7 +260,7 @@ def _logarithms(
     """Return logarithms of TPOT and TTFT [ms] of a schedule with other costs."""
     pure, mixed = _steps(asked, at, costs, plan.pure), _steps(asked, at, costs, plan.mixed)
     tpot = np.log((plan.n_pure * pure + plan.n_mixed * mixed) / _NS_PER_MS) + plan.ratio
-    first = costs[:, _FIRST] + costs[:, _WAIT] * pure + plan.n_first * mixed
+    first = costs[:, _FIRST] + plan.waits * costs[:, _WAIT] * pure + plan.n_first * mixed
     return tpot, np.log(first / _NS_PER_MS)
 
 
@@ -362,30 +367,50 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
 
 
 def predict(
-    asked: Problem, fitted: Calibration | None, at: npt.NDArray[np.int64] | None = None
+    asked: Problem,
+    fitted: Calibration | None,
+    at: npt.NDArray[np.int64] | None = None,
+    written: Sequence[Measured] | None = None,
 ) -> Predictions:
     """Return predictions of rows, all by default, through `Simulator.evaluate_batch`.
 
     Constants that were fitted go into a file of each row's engine; None for those that ship.
+
+    Args:
+      asked: All rows.
+      fitted: Constants.
+      at: Rows to predict.
+      written: All rows as users write them, without a release.
     """
     chosen = np.arange(len(asked.rows)) if at is None else at
-    rows = [asked.rows[place] for place in chosen]
+    source = asked.rows if written is None else written
+    rows = [source[place] for place in chosen]
     with TemporaryDirectory() as folder:
         changes = None
         if fitted is not None:
-            written = {
-                place: _engine_file(Path(folder), asked, fitted, int(place))
+            files = {
+                place: _engine_file(
+                    Path(folder), asked, fitted, int(place), with_release=written is None
+                )
                 for place in np.unique(asked.deployment[chosen])
             }
-            changes = [{"engine": written[place]} for place in asked.deployment[chosen]]
+            changes = [{"engine": files[place]} for place in asked.deployment[chosen]]
         found = predictions(rows, changes)
-    nothing = (np.nan,) * 3
-    return Predictions(*np.array([each or nothing for each in found]).reshape(-1, 3).T)
+    nothing = (np.nan,) * len(Prediction._fields)
+    table = np.array([each or nothing for each in found]).reshape(-1, len(nothing))
+    return Predictions(*table.T)
 
 
-def _engine_file(folder: Path, asked: Problem, fitted: Calibration, deployment: int) -> str:
-    """Write the engine of a deployment with fitted constants, and return the path."""
+def _engine_file(
+    folder: Path, asked: Problem, fitted: Calibration, deployment: int, *, with_release: bool
+) -> str:
+    """Write the engine of a deployment with fitted constants, and return the path.
+
+    Without its release it has the constants of a typical one.
+    """
     labels = dict(asked.labels[deployment])
+    if not with_release:
+        labels["release"] = ""
     values = {"like": labels["engine"], "constants": fitted.constants(labels)._asdict()}
     path = folder / f"engine-{deployment}.json"
     path.write_text(json.dumps({"engine": values}), encoding="utf-8")

@@ -92,11 +92,12 @@ class Measured:
 
 
 class Prediction(NamedTuple):
-    """Prediction of a row: TTFT and TPOT [ms], output tokens a second and GPU."""
+    """Prediction of a row: TTFT and TPOT [ms], output tokens a second and GPU, median TTFT."""
 
     ttft_ms: float
     tpot_ms: float
     output_per_s: float
+    ttft_median_ms: float
 
 
 def predictions(
@@ -142,8 +143,9 @@ def predictions(
                 tokens = float(requests.output_tokens[requests.counted_from :].mean())
                 rate = row.clients * tokens / (by_name["e2e_mean_ms"] / 1e3)
             found[place] = Prediction(
-                by_name["ttft_mean_ms"], by_name["tpot_mean_ms"], rate / row.n_gpus
-            )
+                by_name["ttft_mean_ms"], by_name["tpot_mean_ms"], rate / row.n_gpus,
+                by_name["ttft_p50_ms"],
+            )  # fmt: skip
     return found
 
 
@@ -258,7 +260,7 @@ def read_serving(
             if not suspect:
                 continue
         try:
-            found.append(_row(cells, models, gpus))
+            found.append(measured_row(cells, models, gpus))
         except (KeyError, ValueError) as error:
             raise FileFormatError(
                 path, line, f"a measured row must name {error}", "Correct the row"
@@ -266,9 +268,14 @@ def read_serving(
     return found, n_suspect
 
 
-def _row(
+def measured_row(
     cells: Mapping[str, str], models: Mapping[str, MoeModel], gpus: Mapping[str, Gpu]
 ) -> Measured:
+    """Return a row of a file of measurements.
+
+    Raises:
+      ValueError: A cell is something else.
+    """
     names = (cells["model"], cells["precision"], cells["gpu"], cells["engine"])
     served = find_model(names[0], models)
     accelerator = find_gpu(names[2], gpus)
@@ -299,10 +306,13 @@ def _row(
         "hold_prompts": str(settings.hold_prompts),
         "hold_tokens": str(settings.hold_tokens),
     }
-    if (name, accelerator.generation) == ("sglang", "blackwell"):
+    # The cookbook's servers keep SGLang's default.
+    if (name, accelerator.generation) == ("sglang", "blackwell") and "cookbook" not in cells["src"]:
         # InferenceX starts SGLang on GPUs of this generation with a look for new requests each 10
         # steps, 30 from 16 clients on (its scripts, --scheduler-recv-interval).
         options["poll_steps"] = "30" if clients >= 16 else "10"
+    if cells.get("requests"):
+        options["requests"] = cells["requests"]
     if groups not in (1, tensor * data):
         options["expert_groups"] = str(groups)
     # In InferenceX's runs caches have 8 bits with TensorRT-LLM and on GPUs with 4-bit units.

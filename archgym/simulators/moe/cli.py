@@ -1,5 +1,6 @@
 """Commands `archgym moe`: models and hardware of mixture-of-experts serving, and its speed."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -140,11 +141,12 @@ def serve(
     """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second.
 
     This is `archgym evaluate moe --space closed-loop` with the engine's defaults, in few words.
-    Lengths are uniform from 80 % of the longest (`--option shortest=0.8`).
+    Lengths are uniform from 80 % of the longest, as InferenceX's clients draw them.
     """
     from archgym.cli.kit import announce_compilation
-    from archgym.simulators.kit import default_workload, make_simulator
-    from archgym.simulators.moe.simulator import MoeSimulator
+    from archgym.simulators.kit import default_workload
+    from archgym.simulators.moe.intervals import interval, news
+    from archgym.simulators.moe.sizing import simulator_of
 
     announce_compilation()
     options = {
@@ -154,10 +156,9 @@ def serve(
         "precision": precision,
         "clients": str(clients),
         "lengths": f"{prompt}+{output}",
-        "shortest": "0.8",
         **further_assignments("--option", option or (), _OWN),
     }
-    simulator = make_simulator(MoeSimulator, "closed-loop", None, options)
+    simulator = simulator_of(options)
     design = {
         **simulator.space.default,
         "tensor": tensor,
@@ -174,12 +175,129 @@ def serve(
             f"The server must hold the model and its longest request: {found.infeasible}. Use "
             "more GPUs (--tensor), fewer bits (--precision) or shorter requests."
         )
-    names = ("ttft_mean_ms", "tpot_mean_ms", "output_per_s", "memory_gb", "n_gpus")
+    new = news(simulator)
+    names = (
+        "ttft_mean_ms", "ttft_server_ms", "ttft_queue_ms", "ttft_prefill_ms", "tpot_mean_ms",
+        "output_per_s", "memory_gb", "n_gpus",
+    )  # fmt: skip
     per_gpu = {"output_per_s_and_gpu": found["output_per_s"] / found["n_gpus"]}
     values = {key: found[key] for key in names} | per_gpu
+    ends = {key: interval(key, values[key], new) for key in ("ttft_mean_ms", "tpot_mean_ms")}
+    if json:
+        write_json({**values, "interval_90": ends, "not_measured": list(new)})
+        return
+    table(
+        ["what", "value", "90 % interval"],
+        [
+            [key, number(value), " to ".join(map(number, ends[key])) if key in ends else ""]
+            for key, value in values.items()
+        ],
+        right=["value"],
+    )
+    say(f"Intervals are those{_not_measured(new) or ' of what was measured'}.")
+
+
+def _not_measured(new: tuple[str, ...]) -> str:
+    """Return what no constants were fitted to, as an addition to a sentence."""
+    return f" for a {', '.join(new)} without measurements" if new else ""
+
+
+_UNITS_MS = {"ms": 1.0, "s": 1000.0}
+
+
+def _milliseconds(name: str, text: str) -> float:
+    """Return a time such as 30ms or 2s [ms]."""
+    unit = "ms" if text.endswith("ms") else text[-1:]
+    try:
+        value = float(text.removesuffix(unit)) * _UNITS_MS[unit]
+    except (KeyError, ValueError):
+        value = 0.0
+    if not 0.0 < value < 1e9:
+        raise InvalidArgumentError(f"`--{name}` must be a time such as 30ms or 2s; got {text!r}.")
+    return value
+
+
+@moe_app.command()
+def size(
+    name: Annotated[
+        str, typer.Option("--model", help="Model, or the path of a Hugging Face config.json.")
+    ],
+    hardware: Annotated[str, typer.Option("--hardware", help="Server of each replica.")],
+    rate: Annotated[float, typer.Option("--rate", help="Requests a second.", min=1e-6)],
+    prompt: Annotated[int, typer.Option("--prompt", help="Longest prompt, in tokens.", min=1)],
+    output: Annotated[int, typer.Option("--output", help="Longest output, in tokens.", min=1)],
+    ttft_p99: Annotated[
+        str, typer.Option("--ttft-p99", help="Time to the first token that 99 % meet.")
+    ] = "2s",
+    tpot_p99: Annotated[
+        str, typer.Option("--tpot-p99", help="Time per further token that 99 % meet.")
+    ] = "50ms",
+    engine: Annotated[
+        str, typer.Option("--engine", help="Serving engine to model, or a file with one.")
+    ] = "vllm",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Format of weights of experts, or of dense networks.")
+    ] = "fp8",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            help="Further option of the simulator, such as gpu_usd_per_hour=2; repeat for more.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Size a fleet: replicas, settings, dollars and headroom for a load and two targets.
+
+    Requests come at random (Poisson) and spread over the replicas. Lengths are uniform from 80 %
+    of the longest.
+    """
+    from archgym.cli.kit import announce_compilation
+    from archgym.simulators.moe.intervals import interval, news
+    from archgym.simulators.moe.sizing import simulator_of
+    from archgym.simulators.moe.sizing import size as sized
+
+    announce_compilation()
+    options = {
+        "model": name, "hardware": hardware, "engine": engine, "precision": precision,
+        "lengths": f"{prompt}+{output}",
+        **further_assignments("--option", option or (), {**_OWN, "request_rate": "--rate"}),
+    }  # fmt: skip
+    targets = _milliseconds("ttft-p99", ttft_p99), _milliseconds("tpot-p99", tpot_p99)
+    found = sized(options, rate, *targets)
+    # Without a release: what a user writes is what intervals were learned on.
+    new = news(simulator_of(options))
+    later = [max(1.0, interval(metric, 1.0, new)[1]) for metric in ("ttft_p99_ms", "tpot_p99_ms")]
+    careful: int | None = None
+    with suppress(InvalidArgumentError):
+        careful = sized(options, rate, targets[0] / later[0], targets[1] / later[1]).n_gpus
+    shown = (
+        "ttft_p99_ms", "ttft_server_ms", "ttft_queue_ms", "ttft_prefill_ms", "tpot_p99_ms",
+        "output_per_s", "usd_per_mtoken", "usd_per_mtoken_input", "usd_per_mtoken_output",
+        "watts", "tokens_per_joule",
+    )  # fmt: skip
+    values: dict[str, Any] = {
+        "replicas": found.replicas,
+        "accelerators": found.n_gpus,
+        **{key: found.design[key] for key in ("tensor", "data", "spread") if key in found.design},
+        "capacity_per_replica_per_s": found.capacity_per_s,
+        "headroom_percent": found.headroom_percent,
+        "breaks_first": found.breaks_first,
+        **{key: found.metrics[key] for key in shown if key in found.metrics},
+        "accelerators_at_the_ends_of_intervals": careful,
+        "ttft_may_be_longer_by_percent": 100.0 * (later[0] - 1.0),
+        "tpot_may_be_longer_by_percent": 100.0 * (later[1] - 1.0),
+    }
     if json:
         write_json(values)
         return
-    table(
-        ["what", "value"], [[key, number(value)] for key, value in values.items()], right=["value"]
+    cells = {
+        key: "none" if value is None else value if isinstance(value, str) else number(value)
+        for key, value in values.items()
+    }
+    table(["what", "value"], [[key, cell] for key, cell in cells.items()])
+    say(
+        "Times, rates and power are those of one replica. The last rows are the ends of 90 % "
+        f"intervals{_not_measured(new)}, and accelerators if times are so long."
     )

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.kit import Goal, Limit, MetricSpec, Objective, Term
+from archgym.simulators.kit import Goal, Limit, MetricSpec, Objective, P, Term
 from archgym.simulators.moe.kernel.run import Run
 from archgym.simulators.moe.machine.hardware import NodePreset
 from archgym.simulators.moe.machine.serving import Serving
@@ -117,6 +117,34 @@ METRICS: Final = (
     _explaining("communication_ms", "ms", 1e-3, "Exchange that computing did not hide."),
     _explaining("balance_percent", "%", 1e-2, "Mean over largest load of the accelerators."),
     _explaining("batch_mean", "requests", 1e-2, "Requests of a step, on average."),
+    # What explains alone is no part of a task's identity.
+    *(
+        MetricSpec(f"ttft_{part}_ms", "ms", "none", 1e-3, f"Of the mean TTFT: {doc}.")
+        for part, doc in (
+            ("server", "server, tokenizer and client"),
+            ("queue", "waiting for steps, a place and memory"),
+            ("prefill", "steps that read the prompt, and what lies between them"),
+        )
+    ),
+    *(
+        MetricSpec(name, unit, "none", resolution, doc, formula=formula)
+        for name, unit, resolution, doc, formula in (
+            (
+                "watts",
+                "W",
+                1e-2,
+                "Power of accelerators and host; not calibrated.",
+                P("energy_per_token_mj") * P("output_per_s") / 1000.0,
+            ),
+            (
+                "tokens_per_joule",
+                "tokens/J",
+                1e-6,
+                "Output tokens; not calibrated.",
+                1000.0 / P("energy_per_token_mj"),
+            ),
+        )
+    ),
 )
 
 _TPOT: Final = Term("tpot_mean_ms", "minimise")
@@ -163,6 +191,27 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
 }
 
 
+def rent_metrics(usd_per_hour: float) -> tuple[MetricSpec, ...]:
+    """Return dollars for a million tokens: all rent over prompts alone, outputs alone, and both.
+
+    Args:
+      usd_per_hour: Rent of an accelerator [$/h].
+    """
+    second = P("n_gpus") * (usd_per_hour / 3600.0 * 1e6)
+    return tuple(
+        MetricSpec(
+            f"usd_per_mtoken{end}", "$", "none", 1e-6,
+            f"Rent for a million {what}, at ${usd_per_hour:g} an accelerator and hour.",
+            formula=second / rate,
+        )
+        for end, what, rate in (
+            ("", "tokens, prompts and outputs together", P("output_per_s") + P("input_per_s")),
+            ("_input", "prompt tokens, outputs free", P("input_per_s")),
+            ("_output", "output tokens, prompts free", P("output_per_s")),
+        )
+    )  # fmt: skip
+
+
 def measure(
     run: Run, model: MoeModel, node: NodePreset, serving: Serving, promise: Promise
 ) -> npt.NDArray[np.float64]:
@@ -188,8 +237,15 @@ def measure(
         values[f"{name}_mean_ms"] = float(shown.mean()) / _NS_PER_MS
         for share, time in zip((50, 90, 99), np.percentile(shown, (50, 90, 99)), strict=True):
             values[f"{name}_p{share}_ms"] = float(time) / _NS_PER_MS
+    counted = slice(run.counted_from, None)
+    values |= {
+        "ttft_server_ms": run.server_ns / _NS_PER_MS,
+        "ttft_queue_ms": float((run.started_ns - run.arrival_ns)[counted].mean() - run.server_ns)
+        / _NS_PER_MS,
+        "ttft_prefill_ms": float((run.first_ns - run.started_ns)[counted].mean()) / _NS_PER_MS,
+    }
     values |= _of_experts(run, serving) | _of_links(run, model, serving)
-    return np.array([values[spec.name] for spec in METRICS])
+    return np.array([values[spec.name] for spec in METRICS if spec.formula is None])
 
 
 def _promised(run: Run, promise: Promise) -> npt.NDArray[np.bool_]:

@@ -152,7 +152,7 @@ def test_fault_1_large_weights_leave_room_for_keys_and_values() -> None:
 def test_fault_2_keys_and_values_divide_by_their_heads_at_most(model: str, heads: int) -> None:
     sizes, costs = [], []
     for tensor in (heads, 8):
-        _, ready = prepared({"model": model, "hardware": "hgx-b200"}, tensor=tensor)
+        _, ready = prepared({"model": model, "hardware": "hgx-b200"}, tensor=tensor, kv_bits=16)
         sizes.append(ready.plan.kv_bytes)
         costs.append(ready.plan.costs[COSTS.index("context_ns")])
     ideal = MoeSimulator("single-server", model=model, hardware="hgx-b200")
@@ -195,7 +195,7 @@ def test_fault_4_release_pads_experts_and_4_bits_keep_wide_attention() -> None:
 
 
 def test_fault_5_lengths_and_starts_are_options() -> None:
-    options = {"lengths": "1000+200", "clients": "8"}
+    options = {"lengths": "1000+200", "clients": "8", "shortest": "1"}
     _, equal = prepared(options)
     _, ranged = prepared({**options, "shortest": "0.5"})
     simulator, apart = prepared({**options, "stagger": "true"})

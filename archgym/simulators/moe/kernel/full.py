@@ -28,7 +28,12 @@ from archgym.simulators.moe.kernel.layer import expert_event
 from archgym.simulators.moe.kernel.pool import mark_all_stale, share_out
 from archgym.simulators.moe.kernel.predictor import chance, issue_path
 from archgym.simulators.moe.kernel.state import State, Work, whole
-from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps, surroundings
+from archgym.simulators.moe.kernel.surroundings import (
+    count_contents,
+    count_steps,
+    launches_ns,
+    surroundings,
+)
 from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
@@ -148,6 +153,9 @@ def step(
         counters[col.ATTENTION_NS] += shared
     _clear(choices, state)
     time += head
+    late = max(0.0, now + software + launches_ns(costs, choices, contents) - time)
+    counters[col.OVERHEAD_NS] += late
+    time += late
     if contents[st.N_PROMPT] == 0.0:
         state.clocks[st.PACE] = time - now
     return float(time)
@@ -162,12 +170,17 @@ def _is_accepted(choices: Array, request: int, position: int) -> bool:
 
 
 @helper
-def hand_out(choices: Array, work: Work, state: State, counters: Array, end: float) -> None:
+def hand_out(
+    choices: Array, work: Work, state: State, counters: Array, start: float, end: float
+) -> None:
     """Give the tokens of a step to their requests; drafts count up to the first rejection."""
     for place in range(state.numbers[st.N_BATCH]):
         request = state.requests[st.BATCH, place]
         first, count = state.requests[st.BATCH_FROM, place], state.requests[st.BATCH_COUNT, place]
         if first < work.requests[st.PROMPT, request]:
+            # After a preemption its prompt is read again.
+            if first == work.requests[st.CACHED, request] and state.times[st.FIRST, request] == 0.0:
+                state.times[st.STARTED, request] = start
             state.requests[st.PREFILLED, request] = first + count
             if first + count < work.requests[st.PROMPT, request]:
                 continue
@@ -220,7 +233,7 @@ def serve(
             continue
         end = step(costs, choices, work, state, cache, counters, now)
         ingest(costs, choices, work, state, counters, end)
-        hand_out(choices, work, state, counters, end)
+        hand_out(choices, work, state, counters, now, end)
         now = end
     counters[col.ELAPSED_NS] = now
     # Prefetches that wait in the queue of a stream may end after the last token.

@@ -17,7 +17,13 @@ from archgym.simulators.moe.kernel.caches import (
     tie_order,
 )
 from archgym.simulators.moe.kernel.state import State, Work, new_state
-from archgym.simulators.moe.machine.columns import CHOICES, COUNTERS, Scheduler, Scope
+from archgym.simulators.moe.machine.columns import (
+    CHOICES,
+    COUNTERS,
+    FIRST_NS,
+    Scheduler,
+    Scope,
+)
 from archgym.simulators.moe.machine.plan import Plan
 from archgym.simulators.moe.workloads.requests import Requests, prefix_hits
 from archgym.simulators.moe.workloads.routing import Routing
@@ -37,6 +43,8 @@ class Run:
       counters: Values of `COUNTERS`, and counts of the cache.
       arrival_ns, first_ns, finish_ns: (n_requests,), when each came, got its first token and its
         last [ns].
+      started_ns: (n_requests,), when the first step began that read its prompt [ns].
+      server_ns: Part of the time to the first token that server, tokenizer and client take [ns].
       prompt_tokens, output_tokens: (n_requests,).
       layer_hits, layer_accesses: (n_layers,).
       plan: Plan of the run.
@@ -48,6 +56,8 @@ class Run:
     arrival_ns: npt.NDArray[np.float64]
     first_ns: npt.NDArray[np.float64]
     finish_ns: npt.NDArray[np.float64]
+    started_ns: npt.NDArray[np.float64]
+    server_ns: float
     prompt_tokens: npt.NDArray[np.int32]
     output_tokens: npt.NDArray[np.int32]
     layer_hits: npt.NDArray[np.int64]
@@ -173,6 +183,8 @@ def run(
         work.requests[st.ARRIVAL].astype(np.float64),
         state.times[st.FIRST],
         state.times[st.LAST],
+        state.times[st.STARTED],
+        float(ready.costs[FIRST_NS]),
         requests.prompt_tokens,
         requests.output_tokens,
         state.layers[st.HITS],

@@ -211,6 +211,7 @@ def serve_split(
                 took = step(costs, prefill, work, state, cache, counters, 0.0)
             free[worker] = start + took
             for request in range(n_read, at):
+                state.times[st.STARTED, request] = start
                 ready[request] = start + took + transfer * work.requests[st.PROMPT, request]
             n_read = at
             continue

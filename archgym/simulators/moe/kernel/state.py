@@ -21,8 +21,9 @@ ARRIVAL, PROMPT, OUTPUT, ROW, LENGTH, OFFSET, CACHED = range(7)
 # Rows of `State.requests`: 0 waiting, 1 running, 2 finished; tokens read and written; who runs, in
 # the order of admission; which tokens of whom the step holds; a group that waits for its turn.
 PHASE, PREFILLED, GENERATED, ORDER, BATCH, BATCH_FROM, BATCH_COUNT, GROUP, HELD = range(9)
-# Rows of `State.times`: first and last token [ns]; scratch of re-grouping.
-FIRST, LAST, SCORE = range(3)
+# Rows of `State.times`: first and last token [ns]; scratch of re-grouping; the first step that
+# reads the prompt [ns].
+FIRST, LAST, SCORE, STARTED = range(4)
 # Rows of `State.blocks`: a prefetch's status, the event it is for, its place in the ring; whether
 # it came into the cache and is unused; whether it has few bits; three rows of what the host holds;
 # what each of two groups of requests asks for.
@@ -103,7 +104,7 @@ class State(NamedTuple):
 
     Attributes:
       requests: (9, n_requests) int64.
-      times: (3, n_requests) float64.
+      times: (4, n_requests) float64.
       counts: (n_events * n_experts,) int32, tokens by expert in the step.
       members: as counts, the experts that have any, in the order in which they were asked for.
       n_members: (n_events,) int32.
@@ -149,7 +150,7 @@ def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> 
     layers[FOUND_FOR] = STALE
     return State(
         requests=np.zeros((9, n_requests), dtype=np.int64),
-        times=np.zeros((3, n_requests)),
+        times=np.zeros((4, n_requests)),
         counts=np.zeros(n_events * n_experts, dtype=np.int32),
         members=np.zeros(n_events * n_experts, dtype=np.int32),
         n_members=np.zeros(n_events, dtype=np.int32),

@@ -25,7 +25,12 @@ from archgym.simulators.moe.kernel.full import hand_out
 from archgym.simulators.moe.kernel.misses import resident_time, unlike_share
 from archgym.simulators.moe.kernel.occupancy import BUSY, DISTINCT, PADDING, TOKENS, USED
 from archgym.simulators.moe.kernel.state import State, Work, whole
-from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps, surroundings
+from archgym.simulators.moe.kernel.surroundings import (
+    count_contents,
+    count_steps,
+    launches_ns,
+    surroundings,
+)
 from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
@@ -124,6 +129,8 @@ def step_ns(
     n_dense = float(choices[col.N_DENSE])
     others = n_dense * (attention + dense) + head + n_layers * (attention + shared)
     links = (2.0 * n_dense + n_layers) * reduce
+    busy = others + links + n_layers * (experts + gather)
+    software += max(0.0, launches_ns(costs, choices, contents) - busy)
     counters[col.OVERHEAD_NS] += n_steps * software
     counters[col.COMPUTE_BUSY_NS] += n_steps * others
     counters[col.ATTENTION_NS] += n_steps * others
@@ -134,7 +141,7 @@ def step_ns(
     if contents[st.N_PROMPT] == 0.0:
         counters[col.N_DECODE_EVENTS] += n_steps * n_layers
         counters[col.N_DISTINCT_DECODE] += n_steps * n_layers * distinct
-    return float(software + others + links + n_layers * (experts + gather))
+    return float(software + busy)
 
 
 @helper
@@ -261,7 +268,7 @@ def serve_steps(
         if not is_mixed:
             state.clocks[st.PACE] = took
         ingest(costs, choices, work, state, counters, end)
-        hand_out(choices, work, state, counters, end)
+        hand_out(choices, work, state, counters, now, end)
         _count_waits(state, waits, statistics, is_mixed, float(n_steps), end)
         now = end
     state.clocks[st.NOW] = now

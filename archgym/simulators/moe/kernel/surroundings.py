@@ -53,6 +53,18 @@ def count_steps(state: State, counters: Array, n_steps: float) -> None:
 
 
 @helper
+def launches_ns(costs: Array, choices: Array, contents: Array) -> float:
+    """Return the time in which the processor launches a step's kernels one by one [ns].
+
+    A step with prompts has no captured graph. Its kernels run while later ones are launched, so
+    that the step takes the longer of both.
+    """
+    if contents[st.N_PROMPT] == 0.0:
+        return 0.0
+    return float(costs[col.PROMPT_LAYER_NS] * (choices[col.N_LAYERS] + choices[col.N_DENSE]))
+
+
+@helper
 def surroundings(
     costs: Array, choices: Array, contents: Array
 ) -> tuple[float, float, float, float, float, float, float]:
@@ -88,7 +100,6 @@ def surroundings(
     scored = np.ceil(contents[st.N_LOGITS] / ranks)
     head = max(costs[col.HEAD_WEIGHT_NS], costs[col.HEAD_TOKEN_NS] * scored)
     if n_prompt > 0.0:
-        attention += costs[col.PROMPT_LAYER_NS]
         software += costs[col.PROMPT_STEP_NS]
         head += max(
             costs[col.PROMPT_WEIGHT_NS], costs[col.PROMPT_TOKEN_NS] * np.ceil(n_prompt / ranks)

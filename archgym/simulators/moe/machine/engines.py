@@ -245,6 +245,7 @@ def labels(
     release: str = "",
     grouped: bool = False,
     spread: bool = False,
+    polls: bool = False,
 ) -> dict[str, str]:
     """Return the labels that decide a deployment's constants.
 
@@ -256,6 +257,7 @@ def labels(
       release: Major and minor version of the engine, such as "vllm 0.11"; "" for a typical one.
       grouped: True if groups of GPUs attend to requests of their own.
       spread: True if GPUs hold whole experts, not slices of each.
+      polls: True if the engine looks for requests only every few steps.
     """
     attention = "latent" if model.latent else "linear" if model.linear else "grouped"
     kind = _format(gpu, precision)
@@ -281,6 +283,9 @@ def labels(
         # Groups change which kernels an engine runs with 8 and 4 bits, on which the factors were
         # learned. With 16 bits engines run the same kernels (Triton's): tables of 64 tokens of
         # Qwen3-30B on RTX PRO 6000 have 425 us for half of the experts, 416 us for half of each.
+        # Scripts that let SGLang look for requests rarely also let it hand tokens over rarely
+        # (--stream-interval, --scheduler-recv-interval).
+        "delivery": f"{engine_name}+rare" if polls else "",
         "engine+groups": f"{engine_name}+many" if grouped and BITS[precision] < 16 else "",
     }
 

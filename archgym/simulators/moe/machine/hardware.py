@@ -182,6 +182,13 @@ def gpu(name: str) -> Gpu:
     return Gpu(name=name, **found)
 
 
+def gpu_price(name: str) -> float | None:
+    """Return the dated rent of an accelerator [$/h]; None where no source has one."""
+    path = resources.files("archgym.simulators.moe").joinpath("data/prices.json")
+    found = json.loads(path.read_text("utf-8")).get(name)
+    return None if found is None else float(found["usd_per_hour"])
+
+
 def node_names() -> tuple[str, ...]:
     """Return the names of all servers."""
     return tuple(_presets()["nodes"])

@@ -120,6 +120,7 @@ def engine_labels(model: MoeModel, node: NodePreset, serving: "Serving") -> dict
     return labels(
         model, node.gpu, serving.engine, precision,
         release=serving.release, grouped=serving.data > 1, spread=serving.expert > 1,
+        polls=serving.poll_steps > 1,
     )  # fmt: skip
 
 

@@ -126,6 +126,17 @@ class Requests:
         outputs[:clients] = np.maximum(2, np.round(longest * share))
         return replace(self, output_tokens=outputs, counted_from=clients)
 
+    def arriving(self, rate_per_s: float, seed: int = 7) -> "Requests":
+        """Return these requests with Poisson arrivals, as a benchmark's client sends them.
+
+        Args:
+          rate_per_s: Mean rate [1/s].
+          seed: Random seed.
+        """
+        gaps_s = np.random.default_rng(seed).exponential(1.0 / rate_per_s, len(self))
+        arrival_s = np.cumsum(gaps_s) - gaps_s[0]
+        return replace(self, arrival_ns=np.rint(arrival_s * _NS_PER_S).astype(np.int64))
+
     def capped(self, output_tokens: int) -> "Requests":
         """Return these requests with at most `output_tokens` each."""
         capped = np.minimum(self.output_tokens, output_tokens).astype(np.int32)

@@ -1,0 +1,145 @@
+"""Time to the first token by parts, loads by rate, rents, intervals, and the size of a fleet."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archgym.errors import InvalidArgumentError
+from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.intervals import interval, news
+from archgym.simulators.moe.kernel.step_time import step_contents
+from archgym.simulators.moe.sizing import size
+
+_SMALL = {"model": "gpt-oss-20b", "hardware": "h200", "engine": "vllm", "precision": "mxfp4"}
+_PARTS = ("ttft_server_ms", "ttft_queue_ms", "ttft_prefill_ms")
+
+
+def _metrics(fidelity: str = "steps", **options: Any) -> dict[str, float]:
+    simulator = MoeSimulator("closed-loop", fidelity=fidelity, **{**_SMALL, **options})
+    found = simulator.evaluate(simulator.space.default, simulator.workload("chat-128"))
+    return {spec.name: found[spec.name] for spec in simulator.metrics}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clients": 1},
+        {"clients": 8, "stagger": True, "lengths": "256+32"},
+        {"clients": 4, "lengths": "64+16", "prefill_workers": 1, "decode_workers": 1},
+        {"request_rate": 40.0, "lengths": "256+32"},
+    ],
+)
+def test_parts_of_the_time_to_the_first_token_add_up(options: dict[str, Any]) -> None:
+    found = _metrics(**options)
+
+    assert sum(found[part] for part in _PARTS) == pytest.approx(found["ttft_mean_ms"])
+    assert all(found[part] > -1e-6 for part in _PARTS)
+
+
+def test_both_fidelities_state_the_same_parts() -> None:
+    steps, full = (_metrics(fidelity, clients=8, lengths="64+16") for fidelity in ("steps", "full"))
+
+    for part in _PARTS:
+        assert steps[part] == pytest.approx(full[part], rel=0.03, abs=0.05)
+
+
+def test_a_lone_client_waits_for_no_step_and_its_prompt_for_launches() -> None:
+    found = _metrics(clients=1)
+
+    assert found["ttft_queue_ms"] == pytest.approx(0.0, abs=1e-3)
+    assert found["ttft_prefill_ms"] > 2.0 * found["tpot_mean_ms"]
+
+
+def test_launches_hide_behind_the_kernels_of_a_long_prompt(tmp_path: Path) -> None:
+    times = []
+    for launch_ns in (20_000.0, 40_000.0):
+        path = tmp_path / f"engine-{launch_ns:.0f}.json"
+        constants = {"prompt_kernel_ns": launch_ns}
+        path.write_text(json.dumps({"engine": {"like": "vllm", "constants": constants}}))
+        simulator = MoeSimulator("closed-loop", **{**_SMALL, "engine": str(path)})
+        costs = simulator.step_costs({"tensor": 1})
+        times.append(
+            [float(costs.times_ns(step_contents([(0, n)], [])[None])[0]) for n in (16, 65536)]
+        )
+
+    (short, long), (later, same) = times
+    assert same == long
+    # 24 layers of 8 small kernels with biases or norms, and 5 of the experts.
+    assert later - short > 24 * 10 * 20_000.0
+
+
+def test_lengths_are_drawn_as_benchmarks_do_by_default() -> None:
+    assert _metrics(clients=2, lengths="256+16") == _metrics(
+        clients=2, lengths="256+16", shortest=0.8
+    )
+
+
+def test_requests_come_at_the_rate_that_is_asked_for() -> None:
+    simulator = MoeSimulator("closed-loop", **_SMALL, request_rate=20.0, lengths="64+8")
+    requests = simulator.workload("chat-128").content.requests
+
+    assert len(requests) == 2400
+    assert len(requests) / (requests.arrival_ns[-1] / 1e9) == pytest.approx(20.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"request_rate": 1.0, "clients": 2},
+        {"request_rate": 1.0, "max_concurrency": 2},
+        {"clients": 2, "max_concurrency": 2},
+    ],
+)
+def test_one_kind_of_load_is_named(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be left out with"):
+        MoeSimulator("closed-loop", **options)
+
+
+def test_rent_for_a_million_tokens_is_price_over_rate() -> None:
+    found = _metrics(max_concurrency=4, lengths="64+8", gpu_usd_per_hour=3.6)
+
+    # 3.6 $ an hour is 0.001 $ a second.
+    assert found["usd_per_mtoken_output"] == pytest.approx(
+        1000.0 * found["n_gpus"] / found["output_per_s"]
+    )
+    both = found["output_per_s"] + found["input_per_s"]
+    assert found["usd_per_mtoken"] == pytest.approx(1000.0 * found["n_gpus"] / both)
+    assert found["watts"] * found["tokens_per_joule"] == pytest.approx(found["output_per_s"])
+
+
+def test_intervals_widen_with_all_that_is_new() -> None:
+    known = interval("ttft_mean_ms", 100.0, ())
+    model = interval("ttft_mean_ms", 100.0, ("model",))
+    both = interval("ttft_mean_ms", 100.0, ("model", "engine"))
+
+    assert both[0] <= model[0] <= known[0] < known[1] <= model[1] <= both[1]
+    assert both != known
+
+
+def test_what_is_new_is_named() -> None:
+    options = {"model": "qwen3-30b-a3b", "hardware": "l40s", "engine": "vllm"}
+
+    assert news(MoeSimulator("closed-loop", **options)) == ("model", "GPU", "release")
+    known = {**options, "model": "gpt-oss-120b", "hardware": "hgx-h200", "release": "vllm 0.19"}
+    assert news(MoeSimulator("closed-loop", **known)) == ()
+
+
+@pytest.mark.slow
+def test_a_fleet_meets_its_targets_and_has_no_replica_too_many() -> None:
+    options = {**_SMALL, "lengths": "512+64", "requests": "300"}
+
+    found = size(options, 200.0, 300.0, 12.0)
+
+    assert found.metrics["ttft_p99_ms"] <= 300.0
+    assert found.metrics["tpot_p99_ms"] <= 12.0
+    assert (
+        found.capacity_per_s * (found.replicas - 1) < 200.0 <= found.capacity_per_s * found.replicas
+    )
+    assert found.breaks_first.startswith(("ttft_p99_ms", "tpot_p99_ms"))
+
+
+def test_targets_that_no_load_meets_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="with one request at a time"):
+        size({**_SMALL, "lengths": "64+8", "requests": "20"}, 1.0, 0.001, 10.0)
