@@ -132,9 +132,9 @@ def as_written(row: Measured) -> Measured:
         # Who has requests of any length writes those of the same mean.
         longest = [round(int(text) / 1.8) for text in options["lengths"].split("+")]
         options["lengths"] = "+".join(map(str, longest))
-    design = {name: row.design[name] for name in ("tensor", "data", "spread")}
-    default = replace(row, options=options).simulator().space.default
-    return replace(row, options=options, design={**default, **design})
+    design: dict[str, Any] = dict(replace(row, options=options).simulator().space.default)
+    design |= {name: row.design[name] for name in ("tensor", "data", "spread")}
+    return replace(row, options=options, design=design)
 
 
 def errors_of(rows: Sequence[Measured], found: Predictions) -> dict[str, Floats]:
