@@ -54,6 +54,7 @@ def compare(
         list[str],
         typer.Argument(
             help="Policies: default, best-static, hindsight, hand, feedback, ducb, ducb-phase, "
+            "dueling, "
             "a network in a file .npz, or a rule in a file .py.",
             metavar="POLICY...",
         ),
@@ -199,6 +200,9 @@ def compare(
 TaskArgument = Annotated[
     str, typer.Argument(help="Control task, with options after a colon.", metavar="TASK")
 ]
+FastOption = Annotated[
+    bool, typer.Option("--fast", help="Take labels from runs under each action throughout.")
+]
 
 
 @control_app.command()
@@ -215,6 +219,7 @@ def train(
     horizon: Annotated[
         int, typer.Option("--horizon", help="Epochs that labels look ahead.", min=1)
     ] = 1,
+    fast: FastOption = False,
     fallback: Annotated[
         str,
         typer.Option(
@@ -225,10 +230,15 @@ def train(
     """Train a small network that imitates look-ahead, and write it to a file."""
     from archgym.control.imitation import guarded, imitate
     from archgym.control.tasks import task_of
+    from archgym.files.storage import require_free, require_writable
 
     path = out.with_name(f"{out.name}.npz") if out.suffix != ".npz" else out
+    require_free(path)
+    require_writable(path)
     chosen = task_of(task)
-    network = imitate(chosen, seed=seed, rounds=rounds, episodes=episodes, horizon=horizon)
+    network = imitate(
+        chosen, seed=seed, rounds=rounds, episodes=episodes, horizon=horizon, exact=not fast
+    )
     if fallback != "none":
         network = guarded(network, chosen, fallback)
     network.write(path)
@@ -268,7 +278,10 @@ def run(
     from archgym.control.price import priced
     from archgym.control.tasks import task_of
     from archgym.errors import InvalidArgumentError
+    from archgym.files.storage import require_free, write_atomic
 
+    if rule is not None:
+        require_free(rule)
     announce_compilation()
     name = task or (Network.read(policy).task if policy.endswith(".npz") else "dram-locality")
     control = control_of(name)
@@ -282,7 +295,9 @@ def run(
     names = chosen.episodes("programs")[:episodes]
     price, held = priced(chosen, own, names, leaves)
     if rule is not None:
-        rule.write_text(held.source)
+        if not held.source:
+            raise InvalidArgumentError(f"`--rule` must not be given, as {name!r} takes no rules.")
+        write_atomic(rule, held.source.encode())
     if json:
         write_json(found.to_json() | {"price": asdict(price), "table": asdict(held)})
         return
@@ -316,9 +331,7 @@ def families(
     train_episodes: Annotated[
         int, typer.Option("--train-episodes", help="Training episodes of a round; 0: none.", min=0)
     ] = 8,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Labels from runs under each action throughout.")
-    ] = False,
+    fast: FastOption = False,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of the network.", min=0)] = 0,
     json: JsonOption = False,
 ) -> None:

@@ -1,5 +1,6 @@
 """Tasks of control of memory controllers: phases in turns."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
@@ -35,6 +36,7 @@ from archgym.simulators.kit.control import (
 )
 from archgym.simulators.kit.rules import templates
 
+logger = logging.getLogger(__name__)
 _FOOTPRINT: Final = 2**30
 _Kind = Callable[[int, int], Trace]
 """Function of a number of requests and a seed."""
@@ -248,7 +250,7 @@ def _task(
     addresses: Annotated[
         str, Option("Addresses of traces beyond the device.", choices=("refuse", "wrap"))
     ] = "refuse",
-    requests: Annotated[int, Option("Requests of an episode.", low=1000, high=10**6)] = _N,
+    requests: Annotated[int, Option("Requests of an episode.", low=1000, high=10**7)] = _N,
     epoch: Annotated[int, Option("Bursts of an epoch.", low=1, high=10**6)] = 250,
     episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
 ) -> ControlTask:
@@ -269,6 +271,12 @@ def _task(
         if split == "programs" and in_order is not None:
             trace = in_order()
             start = number * requests % len(trace)
+            if len(trace) > requests and number == 0:
+                logger.warning(
+                    "Trace %r has %d requests, of which an episode plays %d; for more, take the "
+                    "task's option `requests` or more episodes.",
+                    unseen, len(trace), requests,
+                )  # fmt: skip
             trace = _piece(trace, start, requests)
             return Workload(episode, trace.digest, trace)
         # Programs change channels together: what runs here was next door before.
