@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -52,12 +52,16 @@ class Control:
       team: Start of the names of its tasks of several agents, and the word for these, such as
         `cores`; None if it has none.
       rules: View that rules have; None if it takes none.
+      options: Names of its tasks' options that name programs to train on, and those never seen.
+      families: Programs that + joins, by family; no program of one is like those of another.
     """
 
     simulator: str
     tasks: "Mapping[str, Callable[..., ControlTask]]"
     team: tuple[str, str] | None = None
     rules: RuleView | None = None
+    options: tuple[str, str] | None = None
+    families: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check names, which say whose a task is."""
@@ -67,6 +71,18 @@ class Control:
                 f"`tasks` must have one or more names that begin with '{self.simulator}-'; got "
                 f"{wrong or 'none'}."
             )
+
+    def naming(self, task: str, unseen: str, trained: str = "") -> str:
+        """Return a task's name with programs never seen, and others to train on, as options.
+
+        Raises:
+          InvalidArgumentError: Its tasks do not take programs.
+        """
+        if self.options is None:
+            raise InvalidArgumentError(f"Task {task!r} must take programs; it has no such option.")
+        given = zip(self.options, (trained, unseen), strict=True)
+        text = ",".join(f"{name}={programs}" for name, programs in given if programs)
+        return f"{task}{',' if ':' in task else ':'}{text}"
 
     @property
     def default(self) -> str:

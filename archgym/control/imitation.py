@@ -12,6 +12,7 @@ from archgym.control.policies import (
     LookAhead,
     Network,
     cheapest,
+    fallbacks,
     policy_of,
 )
 from archgym.control.runs import Floats
@@ -111,24 +112,26 @@ def imitate(
 
 
 def guarded(
-    network: Network, task: str | ControlTask, fallback: str = "hand", slope: float = 4.0
+    network: Network, task: str | ControlTask, fallback: str = "dueling", slope: float = 4.0
 ) -> Network:
     """Return a network with a guard around what it sees in training, where it acts in turns.
 
     Args:
       task: Task that it was trained on, or its name.
-      fallback: Rule of the task, chosen on programs left out of training, not on those to test on.
+      fallback: `dueling`, or a rule of the task, chosen on programs left out of training.
       slope: Slope of the guard.
     """
     task = task_of(task)
-    rule = policy_of(check_choice("fallback", fallback, [*task.by_counters]), task)
+    rule = policy_of(check_choice("fallback", fallback, fallbacks(task)), task)
     seen: list[np.ndarray] = []
 
     def act(episode: Episode) -> tuple[int, ...]:
         if episode.previous:
             seen.append(episode.observation)
         # chosen: the rule in a third of 24 episodes.
-        return (rule if (episode.number // 4 + turn) % 3 == 0 else network).act(episode)
+        # Both see every epoch, since dueling follows the run.
+        other, own = rule.act(episode), network.act(episode)
+        return other if (episode.number // 4 + turn) % 3 == 0 else own
 
     for turn, name in enumerate(task.episodes("train")[:24]):  # noqa: B007 - of `act`
         network.start(task, name)

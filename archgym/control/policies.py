@@ -11,7 +11,8 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.checks import check_choice, check_line, check_number
-from archgym.control.tasks import ControlTask, Episode, hindsight, reference, task_of
+from archgym.control.runs import Floats
+from archgym.control.tasks import ControlTask, Episode, hindsight, reference, risks, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 from archgym.files.policy import Policy
 
@@ -22,6 +23,19 @@ _MAX_LAYERS: Final = 8
 _ACTIVATIONS: Final = ("tanh", "relu")
 # chosen: as many as `guarded` keeps; distances between them take the square.
 MAX_CENTRES: Final = 3000
+# chosen on training episodes, with `_NEAR` and `_PRIOR`: less is noise of one trial.
+_LEAST_PROMISE: Final = 0.005
+_NEAR: Final = 0.15
+"""Distance of counters, from 0 to 1, at which a trial counts six tenths."""
+_PRIOR: Final = 0.5
+"""Weight of the last trials, whatever was seen before them."""
+_RISK: Final = 0.5
+"""Part of the loss by the worst known epoch that the budget has to pay for."""
+_ALLOWANCE: Final = 0.4
+"""Mean epochs that the budget has at first."""
+# chosen: about five phases, so that another program is found; hardware holds as many rows.
+_RECENT: Final = 16
+_MOST_TRIALS: Final = 64
 
 
 class ControlPolicy(ABC):
@@ -140,6 +154,126 @@ class Ducb(ControlPolicy):
 
 
 @final
+class Dueling(ControlPolicy):
+    """All settings, tried beside the run on what it did last, and remembered by what was seen.
+
+    A trial begins as exact branches, one for each action of each agent, which follow the run: they
+    repeat its epochs under their own settings once these are over, so that nothing is known in
+    advance. What actions cost, relative to the best static one of training, is remembered with the
+    counters before the trial. An action is chosen by trials that began alike, or, where there are
+    none, by the last trials: the best static action of the program so far.
+
+    That static action is run beside from the beginning too. What the run has cost more may be a
+    share of its cost, `budget`, and four tenths of an epoch. Of what is left, half of the worst
+    epoch has to be paid that the action had here or in training; else the policy stays static.
+
+    Hardware cannot branch: it would run other settings in a few sets or banks, and see more noise.
+
+    Attributes:
+      n_beside: Epochs that were run beside so far.
+      can_pay: Actions that the budget pays for, (n_agents, n_actions), after the first epoch.
+      is_spent: (n_agents,), True where nothing is left of it.
+
+    Source:
+      Qureshi et al., *Adaptive Insertion Policies for High Performance Caching*, ISCA 2007, for
+      dueling; Wu et al., *Conservative Bandits*, ICML 2016, for the budget. Memory by counters, and
+      trials on branches, are our own.
+    """
+
+    name = "dueling"
+
+    def __init__(self, share: float = 0.5, budget: float = 0.002) -> None:
+        """Take the share of epochs in which trials run, and the share of cost that may be lost."""
+        self._share = check_number("share", share, 0.0, 1.0)
+        self._budget = check_number("budget", budget, 0.0)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.n_beside = self._n_tried = self._begun = 0
+        self._trial: list[tuple[tuple[int, ...], Episode, Floats]] = []
+        self._spare: list[Episode] = []
+        self._fixed: Episode | None = None
+        self._own = self._least = np.zeros((2, 1))
+        self._seen: list[np.ndarray] = []
+        self._found: list[np.ndarray] = []
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the action of each agent that trials promise most of."""
+        task, n = episode.task, episode.run.n_agents
+        fixed = (reference(task),) * n
+        if episode.last is None:
+            self._forget()
+            self._fixed = episode.copy()
+            self._begin(episode, fixed)
+            return fixed
+        assert self._fixed is not None
+        part = self._fixed.step(fixed)
+        self._least = self._least + np.array((part.cost, part.work))
+        self._own = self._own + np.array((episode.last.cost, episode.last.work))
+        self.n_beside += 1
+        self._follow(task)
+        seen = episode.observation[:, : len(episode.run.counters)]
+        promised, worst, is_new = self._promised(seen, fixed[0])
+        if not self._trial and (is_new or self._n_tried <= self._share * episode.number):
+            self._begin(episode, episode.previous)
+        # What is left of the budget has to pay for an epoch in which the program has changed.
+        least, work = self._least
+        left = least * (1.0 + self._budget + _ALLOWANCE / episode.number) - self._own[0]
+        usual = least / np.maximum(work, 1e-9)
+        risk = np.maximum(worst, usual[:, None] * risks(task)) * episode.last.work[:, None]
+        self.is_spent = left < 0.0
+        self.can_pay = _RISK * risk <= left[:, None]
+        can = self.can_pay & (promised < -_LEAST_PROMISE)
+        chosen = np.where(can, promised, 0.0).argmin(axis=1)
+        return tuple(np.where(can.any(axis=1), chosen, fixed).tolist())
+
+    def _begin(self, episode: Episode, joint: tuple[int, ...]) -> None:
+        """Begin a trial of each agent's actions, those of others held."""
+        places = range(len(episode.task.actions))
+        pairs = [(agent, place) for agent in range(len(joint)) for place in places]
+        others = {(*joint[:agent], place, *joint[agent + 1 :]): None for agent, place in pairs}
+        # In the order of actions, so that a branch is the same one again.
+        for actions in others:
+            branch = episode.copy(self._spare.pop() if self._spare else None)
+            self._trial.append((actions, branch, np.zeros((2, len(joint)))))
+        self._joint, self._begun = joint, episode.number
+        self._seen.append(episode.observation[:, : len(episode.run.counters)])
+        self._found.append(np.zeros((len(joint), len(episode.task.actions))))
+
+    def _follow(self, task: ControlTask) -> None:
+        """Run the last epoch under the settings of a trial."""
+        if not self._trial:
+            return
+        self._n_tried += 1
+        self.n_beside += len(self._trial)
+        costs = {}
+        for actions, branch, sums in self._trial:
+            part = branch.step(actions)
+            sums += np.array((part.cost, part.work))
+            each = sums[0] / np.maximum(sums[1], 1e-9)
+            costs[actions] = each if not task.is_shared else np.full(len(each), each.mean())
+        joint = self._joint
+        for agent, row in enumerate(self._found[-1]):
+            own = [(*joint[:agent], action, *joint[agent + 1 :]) for action in range(len(row))]
+            row[:] = [costs[actions][agent] for actions in own]
+        epochs = (task.horizons[-1] if task.horizons else 4 * task.epoch) / task.epoch
+        if self._trial[0][1].number - self._begun >= max(1, round(epochs)):
+            self._spare += [branch for _, branch, _ in self._trial]
+            self._trial = []
+            del self._seen[:-_MOST_TRIALS], self._found[:-_MOST_TRIALS]
+
+    def _promised(self, seen: np.ndarray, fixed: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Return relative cost, and the most that was lost, by action, and if nothing is near."""
+        before, found = np.array(self._seen), np.array(self._found)
+        near = np.exp(-np.square(before - seen).sum(axis=2) / (2.0 * _NEAR**2))
+        costs = (near[:, :, None] * found).sum(axis=0)
+        costs += _PRIOR * found[-_RECENT:].mean(axis=0)
+        promised = costs / np.maximum(costs[:, fixed, None], 1e-9) - 1.0
+        worst = (found - found[:, :, fixed, None]).max(axis=0)
+        return promised, worst, bool(near.sum(axis=0).min() < 1.0)
+
+
+@final
 class Guard:
     """Preference for another policy's action, which grows with the distance from training.
 
@@ -193,9 +327,12 @@ class Network(ControlPolicy):
           activation: `tanh` or `relu`, after all but the last layer.
           name: Name for tables.
           guard: Preference for another policy outside what was seen in training.
+
+        `dueling` is that of the episode that runs, if the guard falls back to one.
         """
         self.name, self.task, self.activation, self.guard = name, task, activation, guard
         self._recent: list[np.ndarray] = []
+        self.dueling: Dueling | None = None
         self.layers = [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in layers]
         sizes = [(w.shape, b.shape) for w, b in self.layers]
         fits = all(len(w) == 2 and b == w[1:] for w, b in sizes) and all(
@@ -221,7 +358,7 @@ class Network(ControlPolicy):
             )
         _check_actions(self.task, task)
         if self.guard is not None:
-            check_choice("fallback", self.guard.fallback, [*task.by_counters])
+            check_choice("fallback", self.guard.fallback, fallbacks(task))
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
         """Return the last layer's values, (n, n_actions)."""
@@ -244,14 +381,24 @@ class Network(ControlPolicy):
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the preferred action of each agent; at first the best static one of training."""
         if episode.last is None:
-            self._recent = []
+            self._recent, self.dueling = [], None
+            if self.guard is not None and self.guard.fallback == Dueling.name:
+                self.dueling = Dueling()
+                return self.dueling.act(episode)
             return (reference(episode.task),) * episode.run.n_agents
         values = self.preferences(episode.observation)
         if self.guard is not None:
             # chosen: half of the shortest phases.
             self._recent = [*self._recent[-5:], self.guard.distances(episode.observation)]
-            others = policy_of(self.guard.fallback, episode.task).act(episode)
-            values[range(len(values)), others] += self.guard.bonus(self._recent)
+            other = self.dueling or policy_of(self.guard.fallback, episode.task)
+            others, bonus = other.act(episode), self.guard.bonus(self._recent)
+            values[range(len(values)), others] += bonus
+            if isinstance(other, Dueling):
+                # Where training says nothing, the budget has to pay for what may go wrong.
+                is_free = other.can_pay | (bonus <= 0.0)[:, None]
+                is_free &= ~other.is_spent[:, None]
+                is_free[range(len(values)), others] = True
+                values[~is_free] = -np.inf
         return tuple(np.argmax(values, axis=1).tolist())
 
     def write(self, path: str | Path) -> None:
@@ -335,8 +482,13 @@ def _check_actions(trained_for: str, task: ControlTask) -> None:
         )  # fmt: skip
 
 
-POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb", "ducb-phase")
+POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb", "ducb-phase", "dueling")
 """Policies of every task; a task's functions of counters have further names."""
+
+
+def fallbacks(task: ControlTask) -> tuple[str, ...]:
+    """Return the policies that a guard may prefer."""
+    return (*task.by_counters, Dueling.name)
 
 
 def policy_of(name: str, task: ControlTask) -> ControlPolicy:
@@ -354,6 +506,8 @@ def policy_of(name: str, task: ControlTask) -> ControlPolicy:
         return Static(name)
     if name in ("ducb", "ducb-phase"):
         return Ducb(name)
+    if name == "dueling":
+        return Dueling()
     if name in task.by_counters:
         return ByCounters(name)
     raise unknown_name("policy", name, (*POLICY_NAMES, *task.by_counters, "FILE.npz"))

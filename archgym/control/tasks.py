@@ -453,6 +453,24 @@ def reference(task: ControlTask) -> int:
     return best_static(task, tuple(costly(task)))
 
 
+@cache
+def risks(task: ControlTask) -> Floats:
+    """Return what an epoch under each action cost at most above the best static one in training.
+
+    It is relative to that action's mean cost, (n_actions,), of the episodes of `costly`.
+    """
+    best = reference(task)
+    found = []
+    for name in costly(task):
+        runs = [static(task, name, action) for action in range(len(task.actions))]
+        n_epochs = min(len(run.cost) for run in runs)
+        pairs = [(run.cost[:n_epochs], run.work[:n_epochs]) for run in runs]
+        rates = np.array([cost / np.maximum(work, 1e-9) for cost, work in pairs])
+        usual = unit(task, np.array([runs[best].score]))[0]
+        found.append((rates - rates[best]).max(axis=(1, 2)) / usual)
+    return np.asarray(np.max(found, axis=0))
+
+
 def product(choices: Mapping[str, tuple[Value, ...]]) -> tuple[dict[str, Value], ...]:
     """Return all combinations of settings.
 

@@ -10,6 +10,7 @@ from archgym.cli.console.progress import CountBar
 from archgym.control.policies import LookAhead, Network
 from archgym.control.tasks import Episode
 from tests.cli.conftest import Archgym
+from tests.control.test_families import own_trace
 
 _SHORT = ("control", "compare", "hand", "--task", "dram-locality:requests=2000", "--horizon", "1")
 
@@ -108,3 +109,20 @@ def test_tasks_are_listed_as_json_with_defaults_of_their_own(archgym: Archgym) -
     }  # fmt: skip
     assert "--beam" in archgym(*_SHORT, "--beam", "10001").err
     assert "`--horizon` must be" in archgym(*_SHORT[:-1], "0").err
+
+
+def test_policy_is_trained_and_run_on_an_own_trace_with_two_commands(
+    archgym: Archgym,
+) -> None:
+    own_trace(Path("mine.stl"))
+    task = "dram-locality:requests=3000"
+
+    made = archgym("control", "train", task, "--out", "policy", "--rounds", "1", "--episodes", "3")
+    ran = archgym("control", "run", "policy.npz", "--trace", "mine.stl", "--rule", "small.py")
+
+    assert (made.code, ran.code) == (0, 0)
+    for words in ("policy", "hindsight", "Watched: 9 counters", "bits"):
+        assert words in ran.out
+    checked = archgym("control", "compare", "small.py", "--task", task, "--episodes", "1",
+        "--horizon", "1")  # fmt: skip
+    assert checked.code == 0

@@ -14,6 +14,7 @@ WRITERS = {
     "bench serve --out": "soc-cava-cost",
     "codesign --out": "cpu+dram",
     "control compare --picture": "best-static",
+    "control train --out": "dram-locality",
     "dataset build --out": "study",
     "dataset merge --out": "study-data",
     "dataset split --out": "study-data --by design",
@@ -40,6 +41,7 @@ WRITERS = {
 }
 ENDINGS = {"--plot": ".png", "--picture": ".png", "--csv": "", "--json": ".json"}
 OUT_ENDINGS = {
+    "control train": ".npz",
     "export": ".json", "kv analyse": ".png", "kv memory": ".png", "kv try": ".png",
     "map": ".json", "portfolio": ".json", "proxy train": ".npz", "report": ".html",
     "simplify": ".json", "table build": ".parquet", "trace filter": ".stl",

@@ -45,6 +45,8 @@ def options_at_random(name: str, rng: np.random.Generator) -> dict[str, Any]:
         return found | {
             "device": str(rng.choice(device_names())),
             "phases": some(_KINDS),
+            "unseen": some(_KINDS),
+            "times": str(rng.choice(["refuse", "sort"])),
             "addresses": str(rng.choice(["refuse", "wrap"])),
             "requests": number(1000, 1500),
             "epoch": number(10, 4000),
@@ -53,6 +55,7 @@ def options_at_random(name: str, rng: np.random.Generator) -> dict[str, Any]:
         return found | {
             "data_rate": number(200, 6400),
             "programs": some(["stencil", "b-tree", "sort", "hash-join"]),
+            "unseen": some(["digest", "rules"]),
             "instructions": number(1000, 2000),
             "epoch": number(100, 10**7),
         }

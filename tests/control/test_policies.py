@@ -28,6 +28,8 @@ from archgym.control.tasks import (
     best_static,
     hindsight,
     product,
+    reference,
+    risks,
     roll,
     static,
     task_of,
@@ -536,3 +538,52 @@ def test_one_episode_has_neither_interval_nor_p_value(capsys: pytest.CaptureFixt
     assert "1 of its episodes" in shown
     assert "– to –" in shown
     assert "nan" not in shown
+
+
+@pytest.mark.parametrize("name", ["dram-locality", "dram-load", "dram-channels-2"])
+def test_dueling_costs_at_most_one_percent_more_than_the_best_static_of_training(name: str) -> None:
+    task = task_of(f"{name}:requests=10000")
+
+    for split in task.splits:
+        episode = task.episodes(split)[0]
+        found = roll(task, episode, policy_of("dueling", task).act)
+        assert found.score < 1.015 * static(task, episode, reference(task)).score
+
+
+def test_dueling_finds_settings_that_are_better_than_those_of_training() -> None:
+    task = task_of("dram-locality")
+    policy = policy_of("dueling", task)
+
+    found = [roll(task, name, policy.act).score for name in task.episodes("held-out")[:2]]
+
+    least = [hindsight(task, name)[1] for name in task.episodes("held-out")[:2]]
+    assert np.mean(np.array(found) / least) < 0.97
+
+
+def test_dueling_knows_nothing_of_what_follows() -> None:
+    task = task_of("dram-locality:requests=10000")
+    policy, other = policy_of("dueling", task), policy_of("dueling", task)
+    episode = Episode(task, "held-out-0")
+    chosen = []
+
+    while not episode.is_over:
+        chosen.append(policy.act(episode))
+        assert all(branch.number <= episode.number for _, branch, _ in policy._trial)  # type: ignore[attr-defined]
+        episode.step(chosen[-1])
+
+    assert roll(task, "held-out-0", other.act).actions.tolist() == [list(each) for each in chosen]
+
+
+def test_network_that_is_always_wrong_costs_little_under_a_guard_that_duels() -> None:
+    task = task_of("dram-locality:requests=10000")
+    n = len(Episode(task, "train-0").observation[0])
+    worst = int(np.argmax(risks(task)))
+    layers = [(np.zeros((n, len(task.actions))), np.eye(len(task.actions))[worst])]
+    network = Network(task.name, layers)
+
+    own = guarded(network, task)
+    own.start(task, "programs-0")
+
+    known = static(task, "programs-0", reference(task)).score
+    assert roll(task, "programs-0", network.act).score > 1.05 * known
+    assert roll(task, "programs-0", own.act).score < 1.03 * known

@@ -54,6 +54,7 @@ def compare(
         list[str],
         typer.Argument(
             help="Policies: default, best-static, hindsight, hand, feedback, ducb, ducb-phase, "
+            "dueling, "
             "a network in a file .npz, or a rule in a file .py.",
             metavar="POLICY...",
         ),
@@ -194,3 +195,174 @@ def compare(
         )
     if picture is not None:
         say(f"Picture: {picture}")
+
+
+TaskArgument = Annotated[
+    str, typer.Argument(help="Control task, with options after a colon.", metavar="TASK")
+]
+FastOption = Annotated[
+    bool, typer.Option("--fast", help="Take labels from runs under each action throughout.")
+]
+
+
+@control_app.command()
+def train(
+    task: TaskArgument,
+    out: Annotated[Path, typer.Option("--out", help="File of the policy, FILE.npz.")],
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the network.", min=0)] = 0,
+    rounds: Annotated[
+        int, typer.Option("--rounds", help="Rounds of collecting and fitting.", min=1)
+    ] = 3,
+    episodes: Annotated[
+        int, typer.Option("--episodes", help="Training episodes of a round.", min=1)
+    ] = 12,
+    horizon: Annotated[
+        int, typer.Option("--horizon", help="Epochs that labels look ahead.", min=1)
+    ] = 1,
+    fast: FastOption = False,
+    fallback: Annotated[
+        str,
+        typer.Option(
+            "--fallback", help="Policy outside of what was seen: dueling, hand, feedback or none."
+        ),
+    ] = "dueling",
+) -> None:
+    """Train a small network that imitates look-ahead, and write it to a file."""
+    from archgym.control.imitation import guarded, imitate
+    from archgym.control.tasks import task_of
+    from archgym.files.storage import require_free, require_writable
+
+    path = out.with_name(f"{out.name}.npz") if out.suffix != ".npz" else out
+    require_free(path)
+    require_writable(path)
+    chosen = task_of(task)
+    network = imitate(
+        chosen, seed=seed, rounds=rounds, episodes=episodes, horizon=horizon, exact=not fast
+    )
+    if fallback != "none":
+        network = guarded(network, chosen, fallback)
+    network.write(path)
+    say(f"Policy of {chosen.name}: {path}")
+    say(f"To run it: archgym control run {path} --trace FILE")
+
+
+@control_app.command()
+def run(
+    policy: Annotated[
+        str, typer.Argument(help="Network in a file .npz, or a policy by name.", metavar="POLICY")
+    ],
+    trace: Annotated[
+        str, typer.Option("--trace", help="Programs or files of traces, joined by +.")
+    ],
+    task: Annotated[
+        str, typer.Option("--task", help="Control task (default: that of the network).")
+    ] = "",
+    episodes: Annotated[
+        int, typer.Option("--episodes", help="Episodes; of a file, one piece after another.", min=1)
+    ] = 1,
+    leaves: Annotated[
+        int, typer.Option("--leaves", help="Leaves of the distilled table.", min=2, max=256)
+    ] = 8,
+    rule: Annotated[
+        Path | None, typer.Option("--rule", help="Write the distilled table as a rule, FILE.py.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a policy on your own trace, with its price and a table for hardware."""
+    from dataclasses import asdict
+
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.control.comparison import compare_policies
+    from archgym.control.declaration import control_of
+    from archgym.control.policies import Network, policy_of
+    from archgym.control.price import priced
+    from archgym.control.tasks import task_of
+    from archgym.errors import InvalidArgumentError
+    from archgym.files.storage import require_free, write_atomic
+
+    if rule is not None:
+        require_free(rule)
+    announce_compilation()
+    name = task or (Network.read(policy).task if policy.endswith(".npz") else "dram-locality")
+    control = control_of(name)
+    if control is None:
+        raise InvalidArgumentError(f"Task {name!r} must be one that a simulator declares.")
+    chosen = task_of(control.naming(name, trace))
+    own, static = policy_of(policy, chosen), policy_of("best-static", chosen)
+    found = compare_policies(
+        chosen, [own, static], splits=("programs",), n_episodes=episodes, horizons=()
+    )
+    names = chosen.episodes("programs")[:episodes]
+    price, held = priced(chosen, own, names, leaves)
+    if rule is not None:
+        if not held.source:
+            raise InvalidArgumentError(f"`--rule` must not be given, as {name!r} takes no rules.")
+        write_atomic(rule, held.source.encode())
+    if json:
+        write_json(found.to_json() | {"price": asdict(price), "table": asdict(held)})
+        return
+    heading(f"{own.name} on {trace}, task {name}")
+    rows = [(r.policy, number(sum(r.scores) / episodes), f"{r.gain_percent.value:.1f}")
+            for r in found.rows if r.policy != "look-ahead"]  # fmt: skip
+    table(("policy", "mean cost", "saved %"), rows, right=("mean cost", "saved %"))
+    say(f"Cost: {chosen.cost}. Saved: of the cost under {found.baseline}.")
+    say(
+        f"Watched: {price.counters} counters after each of {price.epochs:,} epochs, "
+        f"{price.bytes:,} bytes; {price.beside:,} epochs run beside."
+    )
+    say(
+        f"Table for hardware: {held.bits} bits, at most {held.operations} comparisons an epoch; "
+        f"chooses alike in {100 * held.agreement:.0f} % of epochs."
+        + (f" Rule: {rule}" if rule is not None else "")
+    )
+
+
+@control_app.command()
+def families(
+    task: TaskArgument,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="Only this family; repeat for more.")
+    ] = None,
+    episodes: Annotated[int, typer.Option("--episodes", help="Episodes of a family.", min=1)] = 3,
+    horizon: Annotated[
+        list[int] | None,
+        typer.Option("--horizon", help="Work that look-ahead sees; repeat for more."),
+    ] = None,
+    train_episodes: Annotated[
+        int, typer.Option("--train-episodes", help="Training episodes of a round; 0: none.", min=0)
+    ] = 8,
+    fast: FastOption = False,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the network.", min=0)] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Compare policies on each family of programs, with all others to train on."""
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.control.families import left_out
+
+    announce_compilation()
+    results = dict(
+        left_out(
+            task,
+            families=family or (),
+            n_episodes=episodes,
+            horizons=horizon or None,
+            trains=train_episodes > 0,
+            seed=seed,
+            episodes=train_episodes,
+            exact=not fast,
+        )
+    )
+    if json:
+        write_json({name: found.to_json() for name, found in results.items()})
+        return
+    gains = {n: {r.policy: r.gain_percent for r in f.rows} for n, f in results.items()}
+    policies = sorted(next(iter(gains.values())))
+    table(
+        ("family", *policies),
+        [(name, *(f"{own[p].value:.1f}" for p in policies)) for name, own in gains.items()],
+        right=tuple(policies),
+    )
+    say("Saved % of the best static settings in hindsight. Against the best known before:")
+    gaps = {p: [o[p].value - o["best-static"].value for o in gains.values()] for p in policies}
+    rows = [(p, f"{sum(g) / len(g):.1f}", f"{min(g):.1f}") for p, g in gaps.items()]
+    table(("policy", "mean of families", "least"), rows, right=("mean of families", "least"))

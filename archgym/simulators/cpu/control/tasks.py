@@ -135,6 +135,9 @@ def _task(
     programs: Annotated[
         str, Option("Programs to train on: names or files of traces, joined by +.")
     ] = _MIXED,
+    unseen: Annotated[
+        str, Option("The same of split `programs`; one file is played in order.")
+    ] = "",
     instructions: Annotated[
         int, Option("Counted instructions of a core.", low=1000, high=10**7)
     ] = 150_000,
@@ -149,14 +152,20 @@ def _task(
     region = (_WARMUP[is_one], instructions)
     # A fast core runs on until the slow ones are done.
     n = (1 if is_one else 3) * sum(region) + _IN_FLIGHT
-    for each in joined_names(programs):
+    for each in (*joined_names(programs), *joined_names(unseen or _NEW)):
         if each not in GENERATORS and not looks_like_trace(each):
             raise unknown_name("workload", each, (*GENERATORS, *(f"FILE{end}" for end in ENDINGS)))
-    named = {"train": programs, "held-out": programs, "programs": _NEW}
+    named = {"train": programs, "held-out": programs, "programs": unseen or _NEW}
+    is_in_order = looks_like_trace(unseen) and len(joined_names(unseen)) == 1
 
     @lru_cache(maxsize=48)
     def traces(episode: str) -> tuple[InstructionTrace, ...]:
         split, first, number = seed_of(episode)
+        if split == "programs" and is_in_order:
+            records = read_records(unseen, (number + 1) * n)
+            # A short trace begins again.
+            piece = np.resize(records[number * n % len(records) :], n)
+            return (trace_of(episode, piece),) * cores
         first += 100 * number
         mixed = joined_names(named[split])
         return tuple(in_turns(mixed, n, first + c, f"{episode}-{c}") for c in range(cores))
@@ -209,6 +218,19 @@ CONTROL: Final = Control(
         **{f"cpu-cores-{n}": _cores(n) for n in (2, 3, 4)},
     },
     team=("cpu-cores", "cores"),
+    options=("programs", "unseen"),
+    families={
+        "chases": "pointer-chase+pointer-chase-small",
+        "hashing": "hash-join+hash-join-small+k-mer-count",
+        "sorting": "sort",
+        "trees": "b-tree",
+        "graphs": "graph-search",
+        "grids": "stencil+picture-filter",
+        "matrices": "matrix-product+sparse-matrix",
+        "circuits": "circuit-simulation",
+        "bytes": "decompress+digest",
+        "interpreters": "interpreter+rules",
+    },
     rules=RuleView(
         doc="Prefetchers of a core after each epoch.",
         seen=(

@@ -1,5 +1,6 @@
 """Tasks of control of memory controllers: phases in turns."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
@@ -35,6 +36,7 @@ from archgym.simulators.kit.control import (
 )
 from archgym.simulators.kit.rules import templates
 
+logger = logging.getLogger(__name__)
 _FOOTPRINT: Final = 2**30
 _Kind = Callable[[int, int], Trace]
 """Function of a number of requests and a seed."""
@@ -83,47 +85,73 @@ def _stream(n: int, seed: int) -> Trace:
     return generators.stream(n, seed=seed, start_address=start, traffic=_PACED)
 
 
+def _copy(n: int, seed: int) -> Trace:
+    start = 4096 * int(np.random.default_rng(seed).integers(_FOOTPRINT // 16384))
+    return generators.copy(n, seed=seed, block_requests=64, source_address=start,
+        target_address=start + _FOOTPRINT // 2, traffic=_PACED)  # fmt: skip
+
+
 def _spread(make: Callable[..., Trace], **options: Any) -> _Kind:
     return lambda n, seed: make(n, seed=seed, footprint_bytes=_FOOTPRINT, **options)
 
 
-def _recorded(name: str, simulator: Any, wraps: bool) -> _Kind:
-    """Return pieces of a trace, which is read once."""
-    is_file = name.endswith((".stl", ".rstl", ".gz", ".npz")) or Path(name).is_file()
-    if name not in SHIPPED and not is_file:
-        raise unknown_name("workload", name, {*_KINDS, *SHIPPED, "FILE.stl"})
+def _read(name: str, simulator: Any, wraps: bool, sorts: bool) -> Trace:
+    """Return a trace that fits, with times that do not fall."""
+    trace = load_trace(name)
+    if trace.relative:
+        raise InvalidArgumentError(f"Trace {name!r} must count ticks from its start.")
+    falls = np.flatnonzero(np.diff(trace.ticks) < 0)
+    if len(falls) and not sorts:
+        before, after = trace.ticks[falls[0] : falls[0] + 2].tolist()
+        raise InvalidArgumentError(
+            f"Times of trace {name!r} must not fall, since phases are cut from it; {before} is "
+            f"followed by {after}. Sort its lines, or take the task's option `times=sort`."
+        )
+    end, capacity = trace.addresses + np.maximum(1, trace.lengths), capacity_bytes(simulator)
+    if not wraps and end.max() > capacity:
+        raise InvalidArgumentError(
+            f"Trace {name!r} must lie below {capacity:#x}, the capacity of the device; "
+            f"{(end > capacity).sum():,} of {len(trace):,} requests reach beyond it. Choose a "
+            "larger `device`, move the addresses, or take the task's option `addresses=wrap`."
+        )
+    order = np.argsort(trace.ticks, kind="stable")
+    waits = trace.waits_for
+    if len(falls) and len(waits):
+        places = np.argsort(order)
+        waits = np.where(waits < 0, -1, places[waits])[order]
+        # A read that is due later cannot be waited for.
+        waits = np.where(waits < np.arange(len(waits)), waits, -1)
+    fields = {f: getattr(trace, f)[order] for f in ("ticks", "is_write", "lengths")}
+    addresses = trace.addresses[order] % capacity
+    return replace(trace, addresses=addresses, waits_for=waits, lines=_NONE, **fields)
 
-    @cache
-    def whole() -> Trace:
-        trace = load_trace(name)
-        if trace.relative:
-            raise InvalidArgumentError(f"Trace {name!r} must count ticks from its start.")
-        falls = np.flatnonzero(np.diff(trace.ticks) < 0)
-        if len(falls):
-            before, after = trace.ticks[falls[0] : falls[0] + 2].tolist()
-            raise InvalidArgumentError(
-                f"Times of trace {name!r} must not fall, since phases are cut from it; {before} is "
-                f"followed by {after}. Sort its lines by time."
-            )
-        end, capacity = trace.addresses + np.maximum(1, trace.lengths), capacity_bytes(simulator)
-        if not wraps and end.max() > capacity:
-            raise InvalidArgumentError(
-                f"Trace {name!r} must lie below {capacity:#x}, the capacity of the device; "
-                f"{(end > capacity).sum():,} of {len(trace):,} requests reach beyond it. Choose a "
-                "larger `device`, move the addresses, or take the task's option `addresses=wrap`."
-            )
-        return replace(trace, addresses=trace.addresses % capacity, lines=_NONE)
+
+def _piece(trace: Trace, first: int, n: int) -> Trace:
+    """Return requests of a trace, which begin at time 0."""
+    piece = slice(first, first + n)
+    fields = {f: getattr(trace, f)[piece] for f in ("is_write", "addresses", "lengths")}
+    if len(trace.waits_for):
+        fields["waits_for"] = np.maximum(trace.waits_for[piece] - first, -1)
+    return replace(trace, ticks=trace.ticks[piece] - trace.ticks[first], **fields)
+
+
+def _recorded(whole: Callable[[], Trace]) -> _Kind:
+    """Return pieces of a trace, which is read once."""
 
     def make(n: int, seed: int) -> Trace:
         trace = whole()
         first = int(np.random.default_rng(seed).integers(max(1, len(trace) - n)))
-        piece = slice(first, first + n)
-        fields = {f: getattr(trace, f)[piece] for f in ("is_write", "addresses", "lengths")}
-        if len(trace.waits_for):
-            fields["waits_for"] = np.maximum(trace.waits_for[piece] - first, -1)
-        return replace(trace, ticks=trace.ticks[piece] - trace.ticks[first], **fields)
+        return _piece(trace, first, n)
 
     return make
+
+
+def _whole(name: str, *options: Any) -> Callable[[], Trace]:
+    """Return a function that returns a trace, which it reads once."""
+    is_file = name.endswith((".stl", ".rstl", ".gz", ".npz")) or Path(name).is_file()
+    if name not in SHIPPED and not is_file:
+        raise unknown_name("workload", name, {*_KINDS, *SHIPPED, "FILE.stl"})
+    return cache(lambda: _read(name, *options))
 
 
 # Phases that differ in locality: gaps at which DDR3-1600 keeps up with both, if set right.
@@ -136,6 +164,8 @@ _LOADS: Final[Mapping[str, Mapping[str, Any]]] = {
 _KINDS: Final[Mapping[str, _Kind]] = {
     "stream": _stream,
     "random": _spread(generators.random_access, traffic=_PACED),
+    "copy": _copy,
+    "stride": _spread(generators.strided, stride_bytes=4096, traffic=_PACED),
 } | {
     f"{name}-{percent}": _spread(generators.local, sequential_share=percent / 100,
         traffic=Traffic(read_share=0.7, write_run=4, **load))
@@ -191,10 +221,10 @@ def _drawn(kind: _Kind, channel: int) -> _Kind:
     return lambda n, seed: kind(n, seed + channel)
 
 
-def _kinds(names: str, simulator: Any, wraps: bool) -> tuple[_Kind, ...]:
+def _kinds(names: str, *options: Any) -> tuple[_Kind, ...]:
     """Return the phases of names that + joins: of `_KINDS`, or traces."""
     return tuple(
-        _KINDS.get(name) or _recorded(name, simulator, wraps) for name in joined_names(names)
+        _KINDS.get(name) or _recorded(_whole(name, *options)) for name in joined_names(names)
     )
 
 
@@ -211,25 +241,44 @@ def _task(
     phases: Annotated[
         str, Option(f"Phases to train on: traces, or {', '.join(_KINDS)}, joined by +.")
     ] = "",
+    unseen: Annotated[
+        str, Option("The same of split `programs`; one file is played in order.")
+    ] = "",
+    times: Annotated[
+        str, Option("Requests of traces whose times fall.", choices=("refuse", "sort"))
+    ] = "refuse",
     addresses: Annotated[
         str, Option("Addresses of traces beyond the device.", choices=("refuse", "wrap"))
     ] = "refuse",
-    requests: Annotated[int, Option("Requests of an episode.", low=1000, high=10**6)] = _N,
+    requests: Annotated[int, Option("Requests of an episode.", low=1000, high=10**7)] = _N,
     epoch: Annotated[int, Option("Bursts of an epoch.", low=1, high=10**6)] = 250,
     episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
 ) -> ControlTask:
     """Return the task with the kinds of phases to train on, and with those of other programs."""
     simulator = (_simulator if device in device_names() else _simulator.__wrapped__)(device)
     is_dramsys = isinstance(simulator, DramSimulator)
-    wraps = addresses == "wrap"
-    trained = _kinds(phases or train, simulator, wraps)
+    options = (simulator, addresses == "wrap", times == "sort")
+    trained = _kinds(phases or train, *options)
     kinds = {"train": trained, "held-out": trained}
-    kinds["programs"] = _kinds(programs, simulator, wraps)
+    kinds["programs"] = _kinds(unseen or programs, *options)
+    is_one_file = len(kinds["programs"]) == 1 and unseen not in {"", *_KINDS, *SHIPPED}
+    in_order = _whole(unseen, *options) if is_one_file else None
 
     # Training opens the same episodes again and again.
     @lru_cache(maxsize=128)
     def workload(episode: str, channel: int) -> Workload:
         split, first, number = seed_of(episode)
+        if split == "programs" and in_order is not None:
+            trace = in_order()
+            start = number * requests % len(trace)
+            if len(trace) > requests and number == 0:
+                logger.warning(
+                    "Trace %r has %d requests, of which an episode plays %d; for more, take the "
+                    "task's option `requests` or more episodes.",
+                    unseen, len(trace), requests,
+                )  # fmt: skip
+            trace = _piece(trace, start, requests)
+            return Workload(episode, trace.digest, trace)
         # Programs change channels together: what runs here was next door before.
         turned = [_drawn(k, channel) for k in kinds[split][channel:] + kinds[split][:channel]]
         trace = in_turns(turned, requests, first + number, episode)
@@ -287,6 +336,19 @@ CONTROL: Final = Control(
         },
     },
     team=("dram-channels", "channels"),
+    options=("phases", "unseen"),
+    families={
+        "streams": "stream",
+        "copies": "copy",
+        "strides": "stride",
+        "random": "random+recorded-random-access",
+        "bursts": "bursts-30+bursts-50",
+        "sparse and dense": "sparse-30+sparse-50+dense-30+dense-50",
+        "hashing": "recorded-hash-join+recorded-kmer-count",
+        "graphs": "recorded-graph-search",
+        "sorting": "recorded-sort",
+        "gathering": "recorded-moe-gather",
+    },
     rules=RuleView(
         doc="Page policy and scheduler of a memory controller after each epoch.",
         seen=("locality", "rate", "hits", "conflicts", "backlog", "latency_ns", "held_ns"),
