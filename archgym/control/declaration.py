@@ -27,6 +27,7 @@ class RuleView:
       seen: Counters that it sees, by name.
       templates: Source of rules to start from, by name.
       n_actions: Actions of the default task.
+      by_counters: Names of the tasks' own rules, next to which a rule is compared.
       compiled_with: Names of further tasks, whose kernels the process of rules has to hold.
     """
 
@@ -34,6 +35,7 @@ class RuleView:
     seen: tuple[str, ...]
     templates: Mapping[str, str]
     n_actions: int
+    by_counters: tuple[str, ...] = ()
     compiled_with: tuple[str, ...] = ()
 
 

@@ -148,7 +148,7 @@ def _priced(
     cost: Annotated[str, Option("Cost to minimise, such as 2*energy_pj+time_ns.")] = "",
 ) -> ControlTask:
     """Return a task with the options that every task has."""
-    if not cost:
+    if cost in ("", made.cost):
         return made
     known = [MetricSpec(n, "1", "minimise", 1.0, doc) for n, doc in made.costs.items()]
     price = {t.metric: t.weight for t in objective_of(cost.split("+"), [], known).terms}

@@ -1,14 +1,17 @@
 """Domains of rules: what a rule may see and decide, declared by a simulator."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from archgym.errors import unknown_name
+from archgym.errors import ArchGymError, unknown_name
 
+logger = logging.getLogger(__name__)
 _CASE = "archgym.rules.case"
 
 
@@ -60,7 +63,8 @@ def deferred(module: str, name: str) -> Callable[..., Any]:
 class Domain:
     """Kind of rule: its hooks, the sizes that its arrays may have, and templates.
 
-    A simulator or package declares its domains in a module `rules.domain` as `DOMAINS`.
+    A simulator or package declares its domains in a module `rules.domain` as `DOMAINS`. Another
+    distribution names each of its own in the entry-point group `archgym.rules`.
 
     Attributes:
       name: Name that rule files state as ``DOMAIN``.
@@ -129,6 +133,15 @@ def _all() -> dict[str, Domain]:
             parts = path.relative_to(package.parent).with_suffix("").parts
             declared = import_module(".".join(parts))
             found |= {each.name: each for each in declared.DOMAINS}
+    for point in entry_points(group="archgym.rules"):
+        try:
+            own = point.load()
+        except (ArchGymError, ImportError, AttributeError) as error:
+            # Another package that is broken must not break what others declare.
+            logger.warning("Rule domain %r cannot be loaded: %s", point.value, error)
+            continue
+        if not isinstance(own, Domain) or found.setdefault(own.name, own) is not own:
+            logger.warning("Rule domain %r must be a new `Domain`; it is not used.", point.value)
     return found
 
 

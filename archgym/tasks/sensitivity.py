@@ -5,8 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from archgym.evaluation.external import ExternalSimulator
-from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
+from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.tasks.task import Task
 
@@ -23,13 +22,14 @@ _LIMIT_S: Final = 5.0
 def unchanged_metrics(task: Task, seed: int = 0) -> tuple[list[str], int]:
     """Return metrics of the objective with one value on all tried designs, and how many these are.
 
-    Programs and functions of a user are not run for it: their designs may be expensive.
+    Programs, functions and plug-ins of a user are not run for it: their designs may be expensive,
+    or break.
 
     Args:
       task: Task to search.
       seed: Random seed of the designs.
     """
-    if isinstance(task.simulator, ExternalSimulator | FunctionSimulator | OutsideSimulator):
+    if not type(bare(task.simulator)).__module__.startswith("archgym.simulators."):
         return [], 0
     names = [spec.name for spec in task.metrics]
     sought = dict.fromkeys(term.metric for term in task.objective.terms)

@@ -94,7 +94,9 @@ def test_simulator_of_another_distribution_has_tasks_environment_and_rules(site:
         "print(env.reset(seed=0)[0].shape, env.unwrapped.task.name)\n"
         "from archgym.cli.app import run\n"
         "for words in ('rule new side.py --domain toy-control --template hand',\n"
-        "    'control compare hand side.py --task toy-sides:steps=40 --episodes 2'):\n"
+        "    'control compare hand side.py --task toy-sides:steps=40 --episodes 2',\n"
+        "    'control compare hand --task toy-sides --episodes 2 --cost cost_per_step',\n"
+        "    'rule compare side.py --trace train-0 --held-out held-out-0'):\n"
         "    try: run(words.split())\n"
         "    except SystemExit as ended: assert not ended.code\n",
     )
@@ -103,6 +105,23 @@ def test_simulator_of_another_distribution_has_tasks_environment_and_rules(site:
     assert "(4,) toy-sides" in ran.stdout
     saved = {name: re.search(rf"{name} +\S+ +(\S+)", ran.stdout) for name in ("hand", "side.py")}
     assert all(found and float(found[1]) > 0.0 for found in saved.values()), ran.stdout
+
+
+def test_rule_domain_of_another_distribution_is_found_and_a_broken_one_is_left_out(
+    site: Path,
+) -> None:
+    (site / "toy.py").write_text(
+        "from dataclasses import replace\n"
+        "from archgym.simulators.translation.rules.domain import TLB\n"
+        "OWN, WRONG = replace(TLB, name='own-tlb'), 3\n"
+    )
+    named = "[archgym.rules]\nown = toy:OWN\nwrong = toy:WRONG\n"
+    (site / "toy-1.0.dist-info" / "entry_points.txt").write_text(named)
+
+    ran = run(site, "from archgym.rules.domain import domain_names; print(domain_names())")
+
+    assert "'own-tlb'" in ran.stdout
+    assert "Rule domain 'toy:WRONG' must be a new `Domain`" in ran.stderr
 
 
 def test_broken_declaration_of_another_distribution_is_named_and_left_out(site: Path) -> None:

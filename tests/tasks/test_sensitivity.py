@@ -10,6 +10,7 @@ from archgym.evaluation.simulator import FEASIBLE, simulator_class, simulator_na
 from archgym.searching import search
 from archgym.tasks.sensitivity import unchanged_metrics
 from archgym.tasks.task import Task
+from tests.toys import ToySimulator
 
 SPACES = [
     (name, space) for name in simulator_names() for space in simulator_class(name).spec.space_names
@@ -69,3 +70,8 @@ def test_default_objective_of_dram_is_found_to_change_at_once() -> None:
 
     assert unchanged == []
     assert 1 <= n <= 8
+
+
+def test_designs_of_a_users_own_class_are_not_run_for_it() -> None:
+    # They may be slow, or break: only those of an agent are evaluated, one by one.
+    assert unchanged_metrics(Task.make(ToySimulator(), minimise="latency_ns")) == ([], 0)

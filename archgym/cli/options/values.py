@@ -104,7 +104,9 @@ def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
         name, sign, value = text.partition("=")
         name = name.strip()
         if not sign or not name:
-            hint = f" For a file, write --out {text}." if option == "--option" else ""
+            # `-o` names a file elsewhere.
+            is_file = option == "--option" and "." in text
+            hint = f" For a file, write --out {text}." if is_file else ""
             raise InvalidArgumentError(f"`{option}` must read name=value; got {text!r}.{hint}")
         if name in given:
             raise InvalidArgumentError(f"`{option}` must give {name!r} once; it came twice.")

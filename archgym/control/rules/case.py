@@ -136,7 +136,7 @@ def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[st
         if each.fault[0]:
             storage.memory[:] = each.memory
     if wrong:
-        return {"problem": f"the policy chose {wrong[0]:g}, which is no action of the task"}
+        return {"problem": f"the rule chose {wrong[0]:g}, which is no action of the task"}
     return found
 
 

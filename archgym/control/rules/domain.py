@@ -28,7 +28,7 @@ def _domain(control: Control, view: RuleView) -> Domain:
         values={"ACTIONS": "actions of the task", "DEFAULT": "the default action"},
         templates=view.templates,
         options={"task": f"control task (default: {control.default})"},
-        built_in=("default", "best-static", "hand", "feedback", "ducb"),
+        built_in=("default", "best-static", *view.by_counters, "ducb"),
         example={"action": view.n_actions, "ACTIONS": view.n_actions, "DEFAULT": 0},
         open_case=lambda *given: deferred(_CASE, "open_case")(name, *given),
         compile=lambda made: deferred("archgym.rules.compilation", "entry_points")(made, hooks),

@@ -239,6 +239,7 @@ CONTROL: Final = Control(
         ),
         templates=templates(__file__),
         n_actions=len(_PREFETCHERS),
+        by_counters=("hand", "feedback"),
         compiled_with=("cpu-cores-2:instructions=1000",),
     ),
 )  # fmt: skip

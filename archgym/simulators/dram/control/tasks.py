@@ -354,6 +354,7 @@ CONTROL: Final = Control(
         seen=("locality", "rate", "hits", "conflicts", "backlog", "latency_ns", "held_ns"),
         templates=templates(__file__),
         n_actions=len(_PAGES),
+        by_counters=("hand", "feedback"),
         compiled_with=("dram-load:device=ddr5,requests=1000",),
     ),
 )  # fmt: skip
