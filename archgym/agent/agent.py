@@ -372,7 +372,7 @@ class Agent(ABC):
           InvalidArgumentError: Such agents have no policies, or this one does not fit the task.
         """
         raise InvalidArgumentError(
-            f"Agent {cls.name!r} learns no policy that makes designs by itself. Use a policy of "
+            f"Agent {cls.name!r} has no trained policy to propose designs with. Use that of "
             "another agent, such as ppo."
         )
 

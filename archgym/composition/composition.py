@@ -419,7 +419,7 @@ class Composition(Simulator):
         """
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return `bounds_of` where all of `bounded_by` are chosen, and nothing elsewhere."""
+        """Return bounds where all parameters in `bounded_by` are chosen, else NaN."""
         found = np.full((len(partial), len(self.metrics)), np.nan)
         known = self.space.names
         columns = [known.index(name) for name in self.spec.bounded_by if name in known]

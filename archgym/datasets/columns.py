@@ -289,7 +289,7 @@ def mixed(numbers: np.ndarray) -> np.ndarray:
 
 
 def fold(ids: np.ndarray, further: np.ndarray | np.uint64) -> np.ndarray:
-    """Return ids, (n,) uint64, combined with further numbers."""
+    """Return new hashes, (n,) uint64, each made of an id and a further number."""
     with np.errstate(over="ignore"):
         return mixed(ids * _STEP ^ further)
 

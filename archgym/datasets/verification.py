@@ -51,7 +51,7 @@ _AT_ONCE = 256
 @final
 @dataclass(frozen=True)
 class Verification:
-    """Checks made and problems found."""
+    """Result of checking a dataset: rows checked, rows simulated again, problems."""
 
     rows: int
     simulated: int

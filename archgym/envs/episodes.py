@@ -252,6 +252,7 @@ def _opened_log(folder: str | Path, task: Task) -> Study:
         return Study.log(folder, task)
     except StudyLockedError as error:
         raise StudyLockedError(
-            f"{error} Environments that write one log are made as one: with gymnasium.make_vec and "
-            'vectorization_mode="vector_entry_point" (its default here), or archgym.envs.Sb3VecEnv.'
+            f"{error} To let several environments write one log, make them together: with "
+            'gymnasium.make_vec and vectorization_mode="vector_entry_point" (its default here), or '
+            "archgym.envs.Sb3VecEnv."
         ) from None

@@ -86,7 +86,7 @@ class Rows:
 
 
 def distinct_rows(dataset: Dataset) -> Rows:
-    """Return a dataset's evaluations, each design and workload once, that meet all constraints."""
+    """Return evaluations of designs that break no constraint, each design and workload once."""
     indices = dataset.space.canonical(dataset.indices)
     keyed = np.concatenate([indices, dataset.workload[:, None]], axis=1)
     _, first = np.unique(keyed, axis=0, return_index=True)

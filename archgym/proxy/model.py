@@ -104,7 +104,7 @@ def _found() -> dict[str, str]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all kinds, sorted."""
+    """Return the names of all kinds of proxy model, sorted."""
     return tuple(sorted(_found()))
 
 

@@ -73,7 +73,7 @@ def inlined(function: Function) -> Function:
 
 
 def entry_point(seconds: float, allocates: bool = False) -> Callable[[Function], Function]:
-    """Compile a kernel that Python calls, and caches its machine code on disk.
+    """Compile a kernel that Python calls, and cache its machine code on disk.
 
     Args:
       seconds: About how long compiling takes on one core, for the notice that precedes it [s].

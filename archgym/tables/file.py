@@ -120,8 +120,8 @@ class TableFile:
         limit = min(MAX_ROWS, space.size)
         if not 1 <= self.rows <= limit or self._file.n_rows != self.rows:
             raise self._refusal(
-                f"it must have 1 to {limit:,} rows, as many as it says; it says {self.rows} and "
-                f"has {self._file.n_rows}"
+                f"it states {self.rows} rows and has {self._file.n_rows}; both must agree, "
+                f"from 1 to {limit:,}"
             )
         # Beyond, a design that is missing is found when it is looked up.
         if space.size <= _MAX_COUNTED and (n := space.count().value) != self.rows:

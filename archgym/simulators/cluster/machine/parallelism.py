@@ -86,7 +86,7 @@ class Parallelism:
             )
         if self.interleave > 1 and self.microbatches % self.pp:
             raise InvalidArgumentError(
-                f"`microbatches` must be a multiple of the {self.pp} stages with interleaving; "
+                f"With interleaving, `microbatches` must be a multiple of `pp`, {self.pp}; "
                 f"got {self.microbatches}."
             )
         if self.roles is None:

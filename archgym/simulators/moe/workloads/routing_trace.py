@@ -25,7 +25,7 @@ _MAX_NAME: Final = 200
 
 
 def check_ending(path: str | Path) -> None:
-    """Refuse a path that is not a routing trace's, before what is to stand there is made.
+    """Refuse a path without the ending of routing traces, before costly work begins.
 
     Raises:
       InvalidArgumentError: The path has another ending.

@@ -89,7 +89,7 @@ def wait_in_front(m: Any, c: Any, waited: Any, fetched: Any) -> None:
 
 @compiled
 def now(m: Any, instruction: Any) -> Any:
-    """Return the time at which all instructions before one have retired."""
+    """Return the time at which everything before `instruction` has retired."""
     kept_apart()
     return max(m.retired, dispatched_at(m, instruction))
 

@@ -38,7 +38,7 @@ def least_power_w(device: Device) -> float:
 
 @functools.cache
 def core_power(device: Device) -> PowerSpec | None:
-    """Return the energy inputs of an LPDDR4 device; None for other standards."""
+    """Return currents, voltages and timings for the energy of LPDDR4; None for other standards."""
     if device.standard != "LPDDR4":
         return None
     data, timing = currents_of("lpddr4"), device.timing
