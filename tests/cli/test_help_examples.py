@@ -24,6 +24,8 @@ PASTED = {
     ("--values", "request_buffer"): "search dram -w stream -a random -n 1 --values {}",
     ("--values", "page_policy!"): "search dram -w stream -a random -n 1 --values {}",
     ("--stop-at", "total_time_ns"): "search dram -w stream -a random -n 1 --stop-at {}",
+    ("--for", "champsim"): "search cpu -w sort -o instructions=2000 -a random -n 1 --for {}",
+    ("--option", "gpu_usd_per_hour="): "moe serve --option {}",
     ("--option", "live="): "kv try coding --vary policy --option {}",
     ("--option", "draft_tokens="): "moe serve --option {}",
 }
