@@ -541,12 +541,13 @@ def test_one_episode_has_neither_interval_nor_p_value(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", ["dram-locality", "dram-load", "dram-channels-2"])
-def test_dueling_costs_at_most_one_percent_more_than_the_best_static_of_training(name: str) -> None:
+def test_dueling_costs_little_more_than_the_best_static_of_training(name: str) -> None:
     task = task_of(f"{name}:requests=10000")
 
     for split in task.splits:
         episode = task.episodes(split)[0]
         found = roll(task, episode, policy_of("dueling", task).act)
+        # Its budget is 0.2 % and 0.4 of 40 epochs; a last mistake may exceed it.
         assert found.score < 1.015 * static(task, episode, reference(task)).score
 
 
