@@ -103,7 +103,12 @@ def search_on_proxy(
         indices = task.space.canonical(log.records.indices[evaluated])
         reward = log.records.reward[evaluated]
     best = picked(indices, reward, n_verified)
-    exact = Task.make(real, [w.source for w in task.workloads], task.objective)
+    # A proxy ships no workload that it did not learn, so that its source would be a file.
+    shipped = real.workload_names()
+    names = [w.workload.name for w in task.workloads]
+    sources = [w.source for w in task.workloads]
+    given = [n if n in shipped else source for n, source in zip(names, sources, strict=True)]
+    exact = Task.make(real, given, task.objective)
     results = exact.evaluate(indices[best])
     rows = []
     for place, row in enumerate(best.tolist()):

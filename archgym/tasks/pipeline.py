@@ -21,8 +21,11 @@ from archgym.errors import (
     StorageError,
 )
 from archgym.evaluation.capabilities import fitted
+from archgym.evaluation.external import ExternalSimulator
+from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import (
+    bare,
     held_values,
     hold,
     hold_expressible,
@@ -46,6 +49,9 @@ from archgym.tasks.choices import TaskChoices, WeightedWorkload, choosing, is_fi
 
 # chosen: far beyond any use, and no sum of such weights overflows.
 _MAX_WEIGHT = 1e9
+_MAY_FAIL = (ExternalSimulator, FunctionSimulator)
+# chosen: a program that fails in one of ten runs then fails here in one of a thousand.
+_TRIES = 3
 
 
 @final
@@ -322,8 +328,12 @@ def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> n
     default = simulator.space.default_indices[None, :]
     rows = []
     for weighted in workloads:
-        result = simulator.evaluate_batch(default, weighted.workload)
-        reason = int(result.reason[0])
+        # A program that fails by chance is asked again.
+        for _ in range(_TRIES if isinstance(bare(simulator), _MAY_FAIL) else 1):
+            result = simulator.evaluate_batch(default, weighted.workload)
+            reason = int(result.reason[0])
+            if reason != FAILED:
+                break
         if reason != FEASIBLE:
             why = result.failures[0] if reason == FAILED else simulator.spec.reasons[reason]
             why = why.removesuffix(".")

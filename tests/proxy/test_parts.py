@@ -10,7 +10,10 @@ from archgym.datasets.dataset import Dataset
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.proxy import Proxy, TrainOptions, judge, train
 from archgym.proxy.fitting import distinct_rows
+from archgym.proxy.proxy import ProxySimulator
+from archgym.proxy.verified_search import search_on_proxy
 from tests.proxy.toydata import toy_dataset
+from tests.toys import ToySimulator
 
 OPTIONS = TrainOptions(model="linear", setting={"degree": 1, "alpha": 0.01})
 JOINT = replace(OPTIONS, workloads="joint")
@@ -66,6 +69,20 @@ def test_workload_that_is_left_out_is_judged_and_not_learned(dataset: Dataset) -
     assert name not in proxy.errors["test part"]
     rows = dataset.rows(dataset.workload == 0)
     assert judge(proxy, rows)[name] == proxy.errors["left-out workload"][name]
+
+
+def test_search_on_a_proxy_takes_a_shipped_workload_that_was_left_out(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = dataset.workloads[0]
+    train(dataset, JOINT, left_out=[left.name]).save(tmp_path / "p.npz")
+    proxy, toy = ProxySimulator(tmp_path / "p.npz"), ToySimulator()
+    monkeypatch.setattr(proxy, "simulator", lambda: toy)
+    monkeypatch.setattr(toy, "describe_workload", lambda workload: left.facts, raising=False)
+
+    found = search_on_proxy(proxy, left.name, budget=20, n_verified=2)
+
+    assert len(found.rows) == 2
 
 
 def test_workload_is_left_out_of_joint_models_alone(dataset: Dataset) -> None:

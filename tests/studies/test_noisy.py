@@ -194,3 +194,18 @@ def test_decision_counts_the_standard_error(tmp_path: Path) -> None:
     assert decision.repeated == ("time_ns",)
     assert decision.best.p_best == pytest.approx(norm.cdf(z), abs=0.03)
     assert "The standard error of its runs counts for time_ns." in decision.sentences()
+
+
+def test_default_design_of_a_program_that_fails_by_chance_is_tried_again() -> None:
+    calls = []
+
+    def flaky(design: Any) -> dict[str, float]:
+        calls.append(design)
+        if len(calls) < 3:
+            raise RuntimeError("The board did not answer.")
+        return {"time_ns": 5.0}
+
+    task = Task.make(FunctionSimulator(flaky, SPACE, {"time_ns": "minimise"}))
+
+    assert len(calls) == 3
+    assert task.reference.tolist() == [[5.0]]
