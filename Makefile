@@ -88,7 +88,7 @@ wheel: $(FULL)
 	$(BIN)/python tests/check_wheel.py
 
 kernels: $(FULL)
-	$(BIN)/python tests/compile_kernels.py
+	$(BIN)/python -m tests.compile_kernels
 
 # Types and the wheel are checked next to the kernels and the tests, so that no core is idle.
 test: style

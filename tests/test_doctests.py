@@ -16,7 +16,11 @@ CLASSES = {
     "archgym.envs.sb3": ["Sb3VecEnv"],
     "archgym.proxy.proxy": ["ProxySimulator"],
 }
-LIBRARIES = {"archgym.envs.multi_agent": "pettingzoo", "archgym.envs.sb3": "stable_baselines3"}
+LIBRARIES = {
+    "archgym.envs.multi_agent": "pettingzoo",
+    "archgym.envs.sb3": "stable_baselines3",
+    "archgym.explorer.subject": "panel",
+}
 
 
 NAMES = [name for name in archgym.__all__ if name != "__version__"]

@@ -66,8 +66,10 @@ def explore(problem: str | Path | Simulator | Task | Study, **choices: Any) -> "
       UnknownNameError: A name does not exist.
 
     Example:
-        import archgym as ag
-        ag.explore("dram", workload="cloud-1")
+      >>> page = explore("dram", workload="stream", requests=200)
+      >>> page.session.state.task.id
+      'dram[requests=200]/default/stream/balanced-v1'
+      >>> page.close()
     """
     panel = import_library("panel", "explore")
     folder = None

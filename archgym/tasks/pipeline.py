@@ -130,6 +130,10 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
         held = hold(whole, choices.fixed, choices.values, limits)
     if choices.tool is not None:
         with choosing("tool"):
+            if not isinstance(choices.tool, str):
+                raise InvalidArgumentError(
+                    f"`tool` must be the name of a format; got {choices.tool!r:.60}."
+                )
             if isinstance(unrestricted(whole), StandIn):
                 raise InvalidArgumentError(
                     "`tool` needs the simulator itself; got a table or a proxy. Hold the values "

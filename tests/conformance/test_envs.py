@@ -15,6 +15,7 @@ from archgym.envs import DesignEnv, DesignVectorEnv, environment_ids
 from archgym.evaluation.simulator import simulator_class
 from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
+from tests.conformance.small import declared
 from tests.toys import ToySimulator
 
 KINDS = [(f, a) for f in ("whole", "sequential") for a in ("multidiscrete", "box")]
@@ -50,7 +51,11 @@ VARIANTS = [
 ] + [(env_id, {}) for env_id in PROVING]
 # An environment sees a space through its kinds of parameters alone, all of which the proving
 # spaces have. The checkers run on them and on the default space of each simulator.
-CHECKED = [(env_id, {}) for env_id in (*environment_ids(), *PROVING)]
+QUICK = declared("QUICK")
+CHECKED = [
+    *((env_id, QUICK.get(name, {})) for env_id, name in environment_ids().items()),
+    *((env_id, {}) for env_id in PROVING),
+]
 IDS = ["-".join([env_id, *choices.values()]) for env_id, choices in VARIANTS]
 
 pytestmark = pytest.mark.usefixtures("quick_simulators")

@@ -15,6 +15,7 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.tasks.task import Task
 from archgym.testing import ProvingSimulator
+from tests.conformance.small import declared
 from tests.toys import ToySimulator
 
 pytest.importorskip("pettingzoo")
@@ -40,7 +41,9 @@ pytestmark = pytest.mark.usefixtures("quick_simulators")
 
 @cache
 def _task(name: str) -> Task:
-    return Task.make(PROVING[name]) if name in PROVING else Task.make(name)
+    if name in PROVING:
+        return Task.make(PROVING[name])
+    return Task.make(name, **declared("QUICK").get(name, {}))
 
 
 def _divisions(simulator: Simulator) -> dict[str, Any]:

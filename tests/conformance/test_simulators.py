@@ -7,6 +7,7 @@ import pytest
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import default_workload, simulator_class, simulator_names
 from archgym.testing import ProvingSimulator, check_simulator
+from tests.conformance.small import declared
 from tests.toys import ToySimulator
 
 # Each link of hundreds of NPUs takes a minute; other spaces are tried with 16 in tests/simulators.
@@ -35,7 +36,8 @@ SECONDS = 1.5
     ],
 )
 def test_simulator_conforms(name: str, space: str, fidelity: str) -> None:
-    simulator = make_simulator(simulator_class(name), space, fidelity, {})
+    quick = declared("QUICK").get(name, {})
+    simulator = make_simulator(simulator_class(name), space, fidelity, quick)
     # Each workload is run in some variant, and each variant runs its share and the default one.
     variants = [variant for variant in VARIANTS if variant[0] == name]
     names = simulator.workload_names()

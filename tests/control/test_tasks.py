@@ -33,9 +33,9 @@ from archgym.traces.instructions.generators import generate
 
 SHORT = {
     "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3,"
-    "addresses=wrap,cost=latency_from_due_ns+p99_latency_ns",
-    "cpu": "data_rate=1600,programs=stencil+b-tree,instructions=2000,epoch=700,episodes=3,"
-    "cost=2*cycles_per_instruction",
+    "unseen=sparse-30,times=sort,addresses=wrap,cost=latency_from_due_ns+p99_latency_ns",
+    "cpu": "data_rate=1600,programs=stencil+b-tree,unseen=sort,instructions=2000,epoch=700,"
+    "episodes=3,cost=2*cycles_per_instruction",
     "moe": "hardware=dgx-h100,model=qwen3-30b-a3b,rate=30,requests=80,epoch=500,ttft_ms=300,"
     "tpot_ms=20,episodes=3,cost=p99_ttft_ms+0.5*broken_promises",
 }

@@ -11,6 +11,7 @@ from archgym.evaluation.simulator import simulator_names
 from archgym.explorer.state import MAX_PINS, Exploration, design_of
 from archgym.studies.study import Study
 from archgym.tasks.task import Task
+from tests.conformance.small import declared
 from tests.toys import ToyAgent, toy_task
 
 
@@ -22,7 +23,7 @@ def answered(state: Exploration) -> dict[str, object]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", simulator_names())
 def test_page_shows_what_the_task_evaluates(name: str) -> None:
-    task = Task.make(name)
+    task = Task.make(name, **declared("QUICK").get(name, {}))
     state = Exploration(task)
     rng = np.random.default_rng(0)
 

@@ -82,20 +82,6 @@ def test_cpu_states_every_parameter_of_the_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"llc_replacement": "srrip"}, "Set `llc_replacement` to lru"),
-        ({"l2_replacement": "ship"}, "Set `l2_replacement` to lru"),
-    ],
-)
-def test_cpu_names_the_policy_that_champsim_has_otherwise(
-    changes: dict[str, str], message: str
-) -> None:
-    with pytest.raises(InvalidDesignError, match=message):
-        files_of("cpu", "champsim", **changes)
-
-
-@pytest.mark.parametrize(
     ("options", "name"),
     [
         ({"cores": "2"}, "`cores` must be 1"),

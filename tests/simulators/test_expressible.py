@@ -22,8 +22,10 @@ from tests.conformance.test_round_trips import in_place_of_models
 UNDECIDED = {"timeloop"}
 # What an engine refuses since memory is too small follows from many parameters.
 TOO_LARGE = ("cannot serve the design", "composition of many models", "has no accelerator")
+# Traces that are exported with each design.
+SHORT = {"cpu": {"instructions": "2000"}}
 CASES: list[tuple[str, str, dict[str, str]]] = [
-    (name, space, {})
+    (name, space, SHORT.get(name, {}))
     for name in simulator_names()
     if "+" not in name
     for space in simulator_class(name).spec.space_names

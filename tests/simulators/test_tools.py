@@ -19,7 +19,7 @@ from archgym.simulators.kit.exports import EXPECTED, README, RUN, expected, stat
 from archgym.tasks.task import Task
 
 # Forms of our own, which no tool reads.
-OWN = {"architecture", "serving", "system"}
+OWN = {"architecture", "serving", "system", "traffic"}
 # Options with which a design is evaluated, or its layers are mapped quickly.
 SHORT: dict[str, dict[str, str]] = {
     "accelerator": {"layers": "1"},

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+QUICK: dict[str, str] = {"noc.space": "mesh"}
+"""Options with which suites evaluate hundreds of designs."""
 FREE: dict[str, Any] = {
     "workload": "resnet-18",
     "noc.space": "mesh",

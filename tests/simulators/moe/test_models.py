@@ -34,7 +34,7 @@ def test_weights_add_up_to_the_published_totals(name: str) -> None:
 
 
 def test_every_preset_is_a_model_with_a_source() -> None:
-    assert len(model_names()) == 30
+    assert len(model_names()) == 34
     for name in model_names():
         assert model(name).source
 
