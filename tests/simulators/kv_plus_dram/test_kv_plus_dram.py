@@ -91,7 +91,7 @@ def test_task_reads_back_from_its_id() -> None:
     task = ag.Task.make("kv+dram", "chat", "latency", fixed={"dram.channels": 4}, **SHORT)
 
     assert task.id == (
-        "kv+dram[kv.hardware=rtx-4090,kv.sessions=6]/default{dram.channels=4}/chat/latency-v0"
+        "kv+dram[kv.hardware=rtx-4090,kv.sessions=6]/default{dram.channels=4}/chat/latency-v1"
     )
     assert ag.Task.make(task.id).digest == task.digest
 
