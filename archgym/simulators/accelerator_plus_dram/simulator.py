@@ -18,18 +18,17 @@ from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, peak_bytes_per_ps
 from archgym.simulators.kit import (
     Columns,
-    Composition,
     Laws,
     Limit,
     MetricSpec,
     Objective,
     P,
-    Part,
     Simulator,
     SimulatorSpec,
     Term,
     Workload,
 )
+from archgym.simulators.kit.composition import Composition, Part
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64

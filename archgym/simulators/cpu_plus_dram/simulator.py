@@ -20,14 +20,11 @@ from archgym.simulators.dram.families import RamulatorSimulator, requests_of
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
 from archgym.simulators.kit import (
     Columns,
-    Composition,
     InvalidArgumentError,
     Laws,
     Metrics,
     MetricSpec,
     Objective,
-    Part,
-    PartInfeasible,
     Simulator,
     SimulatorSpec,
     Term,
@@ -36,6 +33,7 @@ from archgym.simulators.kit import (
     parse_limits,
     unrestricted,
 )
+from archgym.simulators.kit.composition import Composition, Part, PartInfeasible
 
 _LINE_BYTES: Final = 64
 _MODULE_PINS: Final = 64

@@ -14,18 +14,16 @@ from archgym.simulators.dram.workloads.trace import Trace
 from archgym.simulators.kit import (
     FEASIBLE,
     Columns,
-    Composition,
     Laws,
     Limit,
     MetricSpec,
     Objective,
-    Part,
-    PartInfeasible,
     Simulator,
     SimulatorSpec,
     Term,
     Workload,
 )
+from archgym.simulators.kit.composition import Composition, Part, PartInfeasible
 from archgym.simulators.kv.metrics import TIMED
 from archgym.simulators.kv.simulator import KvSimulator
 from archgym.simulators.kv.space import design_space
