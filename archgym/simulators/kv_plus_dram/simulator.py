@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, cast, final
 
 import numpy as np
 
-from archgym.simulators.dram.families import require_ticks
+from archgym.simulators.dram.controllers.ramulator import controllers_of
 from archgym.simulators.dram.workloads.trace import Trace
 from archgym.simulators.kit import (
     FEASIBLE,
@@ -115,7 +115,7 @@ class KvDramSimulator(Composition):
         Raises:
           InvalidArgumentError: The device has no open controller model of ticks.
         """
-        require_ticks(parts["dram"])
+        controllers_of(parts["dram"])
         super().join(parts)
         self._tables: list[tuple[Any, ...]] = []
 
