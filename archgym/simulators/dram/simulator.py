@@ -13,7 +13,6 @@ from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.dramsys.devices import dramsys_device_names
 from archgym.simulators.dram.dramsys.mapping import LAYOUTS, reference_mapping_names
 from archgym.simulators.dram.formats.devices import extended_device, is_file_name
-from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
 from archgym.simulators.dram.space import GROUPS, SPACE_NAMES
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
@@ -41,6 +40,8 @@ _OF_ALL: Final = ("device", "requests", "window_us", "sink_k_per_w")
 
 def device_names() -> tuple[str, ...]:
     """Return the names of all devices that ship, sorted."""
+    from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
+
     return tuple(sorted((*dramsys_device_names(), *FAMILIES, *speed_bins())))
 
 
@@ -227,6 +228,8 @@ def _controller(
       FileFormatError: It is a file that is not a device.
     """
     if device not in dramsys_device_names():
+        from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
+
         is_family = device in FAMILIES or device in speed_bins()
         if not (is_family or is_file_name(device)):
             raise unknown_name("device", device, device_names())

@@ -15,7 +15,8 @@ from archgym.simulators.dram.controllers.controller import (
     worst_window,
 )
 from archgym.simulators.dram.costs import FAMILY_RELIEF
-from archgym.simulators.dram.formats.devices import cite_file, load_standard
+from archgym.simulators.dram.formats.devices import cite_file
+from archgym.simulators.dram.formats.families import load_standard
 from archgym.simulators.dram.kernel.clocks import distance
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import PJ_PER_BIT, check_window, family_metrics, objectives
@@ -35,7 +36,7 @@ from archgym.simulators.dram.ramulator.machine import (
     speed_bins,
     with_speed_bin,
 )
-from archgym.simulators.dram.space import FAMILY_GROUPS, family_machine_of, family_space
+from archgym.simulators.dram.ramulator.space import FAMILY_GROUPS, family_machine_of, family_space
 from archgym.simulators.dram.workloads.trace import Trace
 from archgym.simulators.kit import (
     BatchResult,
