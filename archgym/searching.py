@@ -34,9 +34,10 @@ from archgym.studies.settings import StudySettings, designs_of, sources_of
 from archgym.studies.snapshot import Outcome, StudyLog, read_study
 from archgym.studies.study import Callback, Study
 from archgym.tasks.choices import TaskChoices, WorkloadChoice
-from archgym.tasks.executor import Executor, executor_for, within
+from archgym.tasks.executor import Executor, within
 from archgym.tasks.sensitivity import unchanged_metrics
 from archgym.tasks.task import Task
+from archgym.tasks.workers import executor_for
 
 if TYPE_CHECKING:
     import pandas as pd

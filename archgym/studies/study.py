@@ -1003,7 +1003,9 @@ class _Evaluating:
             return study._recorder.evaluate(indices, self._executor, self._progress)
 
     def expect(self, indices: np.ndarray) -> None:
-        """Start designs that the agent asks for next."""
+        """Start designs that the agent asks for next, where a worker is idle."""
+        if not self._executor.starts_ahead:
+            return
         indices = np.ascontiguousarray(indices, dtype=np.int64)
         _, is_needed = self._study._recorder.expected(indices)
         if is_needed.any():

@@ -32,7 +32,6 @@ from archgym.simulators.kit import (
     declared,
     unknown_name,
 )
-from archgym.simulators.kit.exports import stated
 
 DEFAULT_DEVICE: Final = "ddr3-1600"
 _OF_ALL: Final = ("device", "requests", "window_us", "sink_k_per_w")
@@ -214,6 +213,8 @@ class DramSimulator(KitSimulator):
         Raises:
           InvalidDesignError: The tool cannot express the design or the workload.
         """
+        from archgym.simulators.kit.exports import stated
+
         metrics = stated(self, indices, workload)
         return self.controller.files(self.space, indices, workload, metrics)
 

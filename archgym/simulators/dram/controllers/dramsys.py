@@ -13,7 +13,6 @@ from archgym.simulators.dram.controllers.controller import (
     require,
     worst_window,
 )
-from archgym.simulators.dram.dramsys.characteristics import characterise
 from archgym.simulators.dram.dramsys.devices import Device, dramsys_device_names
 from archgym.simulators.dram.dramsys.kernel.bursts import Prepared, prepared
 from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_COLUMNS
@@ -242,6 +241,8 @@ class DramsysController(Controller):
 
     def facts(self, trace: Trace) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a trace; see `Controller.facts`."""
+        from archgym.simulators.dram.dramsys.characteristics import characterise
+
         return characterise(trace, self.device, self._wraps).rows()
 
     def expressible(self, space: DesignSpace) -> Mapping[str, Sequence[Any]]:
@@ -285,8 +286,6 @@ def _mapping_index(space: DesignSpace, indices: np.ndarray) -> np.ndarray:
 
 
 def _check_power(outputs: np.ndarray, names: tuple[str, ...], device: Device) -> None:
-    column = {name: outputs[:, i] for i, name in enumerate(names)}
-    accounted_ns = column["accounted_cycles"] * (1000.0 / device.clock_mhz)
-    require(
-        "power x accounted time is energy", column["power_mw"] * accounted_ns, column["energy_pj"]
-    )
+    power_mw, energy_pj = outputs[:, names.index("power_mw")], outputs[:, names.index("energy_pj")]
+    accounted_ns = outputs[:, names.index("accounted_cycles")] * (1000.0 / device.clock_mhz)
+    require("power x accounted time is energy", power_mw * accounted_ns, energy_pj)
