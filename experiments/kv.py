@@ -4,7 +4,6 @@
     python -m experiments.kv rules
     python -m experiments.kv tiers
     python -m experiments.kv measured --reference DIR
-    python -m experiments.kv admitted
     python -m experiments.kv speed [--reference DIR]
 
 DIR holds recorded traces and runs as `kv`. Tables are printed and written to `experiments/data`,
@@ -345,36 +344,6 @@ def _median_error(ours: Any, theirs: Any, chosen: Any = slice(None)) -> float:
     return float(np.median(100 * np.abs(ours / theirs - 1))) if len(ours) else 0.0
 
 
-# ---- batches that memory admits
-
-
-def admitted() -> None:
-    """Compare a batch that a planner recommends with the one that memory admits."""
-    rows = []
-    for hardware, prompt, output, wanted in (
-        ("h100", 12_000, 2_000, 96), ("h200", 12_000, 2_000, 96), ("h100", 4_000, 500, 96),
-    ):  # fmt: skip
-        simulator = KvSimulator("serving", hardware=hardware, arrivals="nominal")
-        made = deployment(hardware, "llama-3.1-8b", "bf16", "vllm", "", 1)
-        lines = [
-            json.dumps({"timestamp": 0, "input_length": prompt, "output_length": output,
-                        "hash_ids": []})
-        ] * 200  # fmt: skip
-        with TemporaryDirectory() as scratch:
-            path = Path(scratch) / "alike.jsonl"
-            path.write_text("\n".join(lines))
-            workload = simulator.workload(path)
-        row: dict[str, Any] = {"hardware": hardware, "prompt": prompt, "output": output}
-        row |= {"wanted": wanted, "fit": made.max_tokens // (prompt + output)}
-        default = simulator.space.design_at(simulator.space.default_indices)
-        for most in (128, 16):
-            found = simulator.evaluate({**default, "max_seqs": most}, workload)
-            row |= {f"{name}_{most}": round(found[name], 1)
-                    for name in ("peak_running", "preemptions", "output_per_s")}  # fmt: skip
-        rows.append(row)
-    write("kv-admitted.csv", rows)
-
-
 # ---- speed
 
 
@@ -406,14 +375,12 @@ def speed(reference: Path | None) -> None:
 def main() -> None:
     """Run one study."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "study", choices=("policies", "rules", "tiers", "measured", "admitted", "speed")
-    )
+    parser.add_argument("study", choices=("policies", "rules", "tiers", "measured", "speed"))
     parser.add_argument("--reference", type=Path)
     given = parser.parse_args()
     if given.study == "measured" and given.reference is None:
         parser.error("measured needs --reference")
-    taken = {"rules": rules, "tiers": tiers, "admitted": admitted}
+    taken = {"rules": rules, "tiers": tiers}
     if given.study in taken:
         taken[given.study]()
     else:

@@ -314,30 +314,6 @@ class Measured:
         return int(sum((c > self.budget).sum() for c in self.counts[kind]))
 
 
-def workload_table(measured: Measured, sources: dict[str, dict[str, str]]) -> str:
-    """Return the evaluations to 1 % by workload."""
-    kinds = list(measured.counts)
-    priors = [kind for kind in kinds if kind != "cold"]
-    heads = ["workload", "most similar", *kinds, *(f"{k} / cold (95 %), p" for k in priors)]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    means = {kind: measured.means(kind) for kind in kinds}
-    p_values = {kind: measured.p_values(kind) for kind in priors}
-    for place, workload in enumerate(measured.workloads):
-        cells = [workload, sources[workload].get("near", "").replace(" ", ", ")]
-        for kind in kinds:
-            counts = measured.counts[kind][place]
-            missed = int((counts > measured.budget).sum())
-            note = f" ({missed} of {len(counts)} not reached)" if missed else ""
-            cells.append(f"{means[kind][place]:.1f}{note}")
-        for kind in priors:
-            ratio = means[kind][place] / means["cold"][place]
-            low, high = _interval(measured.counts[kind][place], measured.counts["cold"][place])
-            p_value = p_values[kind][place]
-            cells.append(f"{ratio:.2f} ({low:.2f} to {high:.2f}), {p_value:.3f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def kind_table(measured: Measured) -> str:
     """Return the ratio of evaluations to 1 % and the losses by kind."""
     heads = ["prior", "evaluations to 1 %, ratio to cold (95 %)", "not reached", "largest ratio"]
@@ -392,10 +368,10 @@ def _mean_interval(ratios: np.ndarray) -> tuple[float, float]:
 
 def page(path: Path) -> str:
     """Return the tables of the page."""
-    curves, sources = read(path)
+    curves, _ = read(path)
     kinds = [k for k in (*KINDS, *PEERS) if all(k in found for found in curves.values())]
     measured = Measured.of(curves, kinds)
-    return f"{kind_table(measured)}\n\n{workload_table(measured, sources)}"
+    return kind_table(measured)
 
 
 def main() -> None:
