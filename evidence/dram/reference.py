@@ -306,8 +306,8 @@ def _run(
 
             column = OUTPUTS.index(_BUSY)
             controller = dramsys_of(simulator)
-            every = controller.outputs(simulator.space, indices, trace)
-            outputs[_BUSY][places] = every[:, column]
+            own = controller.outputs(simulator.space, indices, trace)
+            outputs[_BUSY][places] = own[:, column]
     if BUSY not in wanted:
         outputs.pop(_BUSY)
     return outputs if DESIGNS in wanted else {_BUSY: outputs[_BUSY]}
