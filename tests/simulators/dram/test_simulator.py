@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,36 +91,6 @@ def test_inactive_parameters_change_nothing(space: str) -> None:
     assert len(raw) == 20
     canonical = simulator.simulate(simulator.space.canonical(raw), workload).values
     assert np.array_equal(values, canonical)
-
-
-def test_results_do_not_depend_on_batch_order_or_thread() -> None:
-    simulator = DramSimulator()
-    workload = simulator.workload("bursty-rw")
-    designs = simulator.space.sample(24, np.random.default_rng(3))
-    order = np.random.default_rng(4).permutation(24)
-
-    whole = simulator.evaluate_batch(designs, workload).values
-
-    shuffled = simulator.evaluate_batch(designs[order], workload).values
-    single = [simulator.evaluate_batch(designs[i : i + 1], workload).values for i in range(24)]
-    with ThreadPoolExecutor(4) as pool:
-        parts = pool.map(
-            lambda i: simulator.evaluate_batch(designs[i : i + 3], workload).values,
-            range(0, 24, 3),
-        )
-        threaded = np.concatenate(list(parts))
-    assert np.array_equal(shuffled, whole[order])
-    assert np.array_equal(np.concatenate(single), whole)
-    assert np.array_equal(threaded, whole)
-
-
-def test_pickled_simulator_is_the_same() -> None:
-    simulator = DramSimulator("archgym-2023", "ddr4-2400")
-
-    copy = pickle.loads(pickle.dumps(simulator))
-
-    assert (copy.space, dramsys_of(copy).device.name) == (simulator.space, "ddr4-2400")
-    assert copy.options == {"device": "ddr4-2400"}
 
 
 @pytest.mark.parametrize(

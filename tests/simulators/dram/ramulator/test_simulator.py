@@ -1,6 +1,5 @@
 """The DRAM simulator on devices of Ramulator 2.1."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +73,6 @@ def test_memory_without_a_cost_is_not_slower(cost: str) -> None:
     assert free < 1.02 * paid
 
 
-def test_simulator_survives_pickling() -> None:
-    simulator = DramSimulator(device="lpddr5")
-
-    found = pickle.loads(pickle.dumps(simulator))
-
-    assert found.options == {"device": "lpddr5"}
-    assert found.space == simulator.space
-
-
 def test_device_file_is_cited_with_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
@@ -100,18 +90,6 @@ def test_device_file_is_cited_with_its_digest(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("1000", "1001"))
     with pytest.raises(FileFormatError, match="has changed"):
         DramSimulator(device=cited)
-
-
-def test_results_do_not_depend_on_the_batch() -> None:
-    simulator = DramSimulator(device="gddr6")
-    workload = simulator.workload("expert-load")
-    rng = np.random.default_rng(7)
-    indices = np.stack([rng.integers(p.size, size=6) for p in simulator.space.parameters], axis=1)
-
-    whole = simulator.evaluate_batch(indices, workload).values
-    rows = [simulator.evaluate_batch(row[None], workload).values for row in indices]
-
-    np.testing.assert_array_equal(whole, np.concatenate(rows))
 
 
 def test_speed_bin_is_a_device_with_no_choice_of_speed() -> None:
