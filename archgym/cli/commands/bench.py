@@ -277,7 +277,9 @@ def _cells(agent: "AgentScore", budgets: tuple[int, ...]) -> tuple[str, ...]:
 
 @bench_app.command()
 def verify(
-    folder: FolderArgument,
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the benchmark, or a recorded conversation.")
+    ],
     replay: Annotated[
         bool,
         typer.Option("--replay", help="Search again with each agent and compare its designs."),
@@ -286,11 +288,16 @@ def verify(
 ) -> None:
     """Simulate all recorded and claimed designs again, and refuse what differs.
 
-    Claims are lines of claims.jsonl in the folder: {"task": …, "design": {…}, "reward": …}.
+    Claims are lines of claims.jsonl in the folder: {"task": …, "design": {…}, "reward": …}. Of a
+    conversation that `archgym mcp --record` wrote, all calls are made again.
     """
     from archgym.bench.verification import verify_bench
+    from archgym.mcp.recording import CONVERSATION_NAME
     from archgym.report.quantities import counted
 
+    if folder.suffix == ".jsonl" or (folder / CONVERSATION_NAME).is_file():
+        _verify_conversation(folder, json)
+        return
     with prompt_stops():
         found = verify_bench(folder, replay=replay)
     if json:
@@ -306,6 +313,31 @@ def verify(
             say("A program's designs were simulated again; it was not asked for them again.")
         if not replay:
             say("The order of designs was not checked; --replay does so.")
+    if found.refusals:
+        raise typer.Exit(1)
+
+
+def _verify_conversation(path: Path, is_json: bool) -> None:
+    from archgym.mcp.recording import verify_conversation
+
+    with prompt_stops():
+        found = verify_conversation(path)
+    if is_json:
+        write_json(found.to_json())
+    else:
+        for refusal in found.refusals:
+            say(f"refused: {refusal}")
+        if found.studies:
+            columns = "study", "task", "evaluations", "budget", "best reward", "% worse than proof"
+            rows = []
+            for each in found.studies:
+                reward = "none" if each.reward is None else number(each.reward)
+                worse = "–" if each.worse is None else f"{100.0 * each.worse:.3g}"
+                counts = str(each.evaluations), str(each.budget)
+                rows.append((each.study, each.task, *counts, reward, worse))
+            table(columns, rows)
+        calls = ", ".join(f"{name} {n}" for name, n in sorted(found.calls.items())) or "none"
+        say(f"Calls: {calls}. {'Refused' if found.refusals else 'Accepted'}.")
     if found.refusals:
         raise typer.Exit(1)
 
