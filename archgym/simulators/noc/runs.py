@@ -104,6 +104,16 @@ class Run:
         self.rules = _rules(network, wires, n_ports, int(ports["latency"].max()), limit, deadlock)
         self.arrays = self._arrays(ports, packets)
         self._matchings = _matchings(network, wires, n_ports)
+        by_vcs, switch, _ = self._matchings
+        # A mask holds the ports of a router.
+        is_small = self.rules["widest"] * max(network.input_speedup, network.output_speedup) < 63
+        self.rules["vcs_part"] = (
+            is_small and by_vcs.can_part and network.vc_alloc_delay == 1
+            and not network.vc_shuffle_requests and not network.vc_busy_when_full
+            and not network.vc_prioritize_empty
+        )  # fmt: skip
+        is_plain = not network.speculative or network.spec_sw_allocator == "prio"
+        self.rules["switch_parts"] = is_small and switch.can_part and is_plain
         rate = generator.rate if generator else 0.0
         self._speeds = np.array([network.internal_speedup, 0.0, rate])
 
@@ -359,8 +369,10 @@ def _matchings(network: Network, wires: Wiring, ports: int) -> tuple[Any, Any, A
                 f"Matrix arbiters of {widest} ports with {vcs} VCs are too large; choose another."
             )
         bids = widest * vcs * 4
+        # An input of select may accept again, another output, in each iteration.
+        can_part = (kind < st.RR_WAVEFRONT and iterations == 1) or kind in (st.ISLIP, st.LOA)
         return st.Matching(
-            kind, iterations, is_matrix, width, np.zeros(bids, st.BID), *sides,
+            kind, iterations, is_matrix, can_part, width, np.zeros(bids, st.BID), *sides,
             np.zeros(n_out // width, np.int32), np.zeros(n_out // width, np.int64),
             np.zeros(bids, np.int32), np.zeros(3, np.int64), np.zeros(routers, np.int64),
             np.zeros(max(1, n_in * in_scale), np.int64),

@@ -57,7 +57,7 @@ RULES: Final = _record(
     " switch_delay crossbar_delay credit_delay input_speedup output_speedup output_room"
     " wait_for_tail busy_when_full prefer_empty shuffle speculative own_allocator check_credit"
     " mask_by_requests priority look_two_ahead slots deadlock limit generate pattern widest"
-    " largest size_count"
+    " largest size_count vcs_part switch_parts"
 )
 """One network and its routers: what the kernel does not change."""
 PORT: Final = _record(
@@ -111,7 +111,7 @@ State: Any = _names(
 )
 Matching: Any = _names(
     "Matching",
-    "kind iterations is_matrix width bids ins outs asks taken hard counts diagonals in_times"
+    "kind iterations is_matrix can_part width bids ins outs asks taken hard counts diagonals in_times"
     " out_times in_scale out_scale",
 )
 

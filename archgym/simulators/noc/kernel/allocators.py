@@ -79,23 +79,12 @@ def allocate(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_ou
       n_out: Its outputs.
     """
     n = m.counts[0]
-    # An input of select may accept again, another output, in each iteration.
-    can_part = (m.kind < st.RR_WAVEFRONT and m.iterations == 1) or m.kind <= st.ISLIP
-    can_part = can_part or m.kind == st.LOA
     hard = 0
     for k in range(n):
         q = m.bids[k]
         x = m.ins[q.input]
-        if can_part and m.asks[q.port] == 1 and x.head == k and q.next == st.NONE:
-            base = q.port * m.width
-            pivot = x.pointer
-            if m.kind == st.WAVEFRONT:
-                size = max(n_in, n_out)
-                pivot = m.diagonals[router] - (q.input - first_in)
-                pivot = first_out + (pivot if pivot >= 0 else pivot + size)
-            o = base + _first(q.mask, pivot - base)
-            if m.is_matrix:
-                o = _longest_ago(m, k, first_in, first_out)
+        if m.can_part and m.asks[q.port] == 1 and x.head == k and q.next == st.NONE:
+            o = preferred(m, router, q.input, q.port, q.mask, first_in, first_out, n_in, n_out)
             _settle(m, k, o, first_in, first_out, n_in, n_out, True)
         else:
             m.hard[hard] = k
@@ -103,9 +92,31 @@ def allocate(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_ou
     m.counts[1] = hard
     if hard or m.kind == st.MAX_SIZE:
         _contested(m, router, first_in, first_out, n_in, n_out)
-    if m.kind == st.WAVEFRONT and n:
+    if n:
+        turn(m, router, n_in, n_out)
+
+
+@inlined
+def turn(m: Any, router: int, n_in: int, n_out: int) -> None:
+    """Let the next diagonal be the first, after some bids."""
+    if m.kind == st.WAVEFRONT:
         q = m.diagonals[router] + 1
         m.diagonals[router] = q if q < max(n_in, n_out) else 0
+
+
+@inlined
+def preferred(
+    m: Any, router: int, i: int, port: int, mask: int,
+    first_in: int, first_out: int, n_in: int, n_out: int,
+) -> int:  # fmt: skip
+    """Return the output that an input gets, of those of a port that nobody else asks for."""
+    if m.is_matrix:
+        return _longest_ago(m, i, port, mask, first_out)
+    pivot = m.ins[i].pointer
+    if m.kind == st.WAVEFRONT:
+        pivot = m.diagonals[router] - (i - first_in)
+        pivot = first_out + (pivot if pivot >= 0 else pivot + max(n_in, n_out))
+    return int(port * m.width + _first(mask, pivot - port * m.width))
 
 
 @compiled
@@ -143,9 +154,18 @@ def _settle(
 ) -> None:
     """Match a bid with an output, and update the arbiters of both."""
     i = m.bids[k].input
+    m.ins[i].match, m.ins[i].bid, m.outs[o].match = o, k, k
+    if moves:
+        favour_others(m, i, o, first_in, first_out, n_in, n_out)
+
+
+@inlined
+def favour_others(
+    m: Any, i: int, o: int, first_in: int, first_out: int, n_in: int, n_out: int
+) -> None:
+    """Update the arbiters of an input and an output that were matched."""
     x, y = m.ins[i], m.outs[o]
-    x.match, x.bid, y.match = o, k, k
-    if not moves or m.kind == st.WAVEFRONT or m.kind == st.RR_WAVEFRONT:
+    if m.kind == st.WAVEFRONT or m.kind == st.RR_WAVEFRONT:
         return
     if m.is_matrix:
         # Wins of one arbiter are ordered; they need not be consecutive.
@@ -167,15 +187,13 @@ def _stamp(times: Any, scale: int, arbiter: int, number: int) -> int:
 
 
 @compiled
-def _longest_ago(m: Any, k: int, first_in: int, first_out: int) -> int:
-    """Return the output of a bid that won longest ago at its input's matrix arbiter."""
-    q = m.bids[k]
+def _longest_ago(m: Any, i: int, port: int, left: int, first_out: int) -> int:
+    """Return the output of a port that won longest ago at an input's matrix arbiter."""
     best, first = 0, st.NONE
-    left = q.mask
     while left:
-        o = q.port * m.width + lowest_bit(left)
+        o = port * m.width + lowest_bit(left)
         left &= left - 1
-        away = _stamp(m.in_times, m.in_scale, q.input, o - first_out)
+        away = _stamp(m.in_times, m.in_scale, i, o - first_out)
         if first == st.NONE or away < best:
             best, first = away, o
     return first

@@ -94,7 +94,7 @@ def _pointers(a: Any) -> Any:
 @compiled
 def _matching(m: Any) -> Any:
     return st.Matching(
-        m.kind, m.iterations, m.is_matrix, m.width, pointer(m.bids), pointer(m.ins),
+        m.kind, m.iterations, m.is_matrix, m.can_part, m.width, pointer(m.bids), pointer(m.ins),
         pointer(m.outs), pointer(m.asks), pointer(m.taken), pointer(m.hard), pointer(m.counts),
         pointer(m.diagonals), pointer(m.in_times), pointer(m.out_times), m.in_scale, m.out_scale,
     )  # fmt: skip
