@@ -112,7 +112,7 @@ def preferred(
     """Return the output that an input gets, of those of a port that nobody else asks for."""
     if m.is_matrix:
         return _longest_ago(m, i, port, mask, first_out)
-    pivot = m.ins[i].pointer
+    pivot = int(m.from_in[i])
     if m.kind == st.WAVEFRONT:
         pivot = m.diagonals[router] - (i - first_in)
         pivot = first_out + (pivot if pivot >= 0 else pivot + max(n_in, n_out))
@@ -164,7 +164,6 @@ def favour_others(
     m: Any, i: int, o: int, first_in: int, first_out: int, n_in: int, n_out: int
 ) -> None:
     """Update the arbiters of an input and an output that were matched."""
-    x, y = m.ins[i], m.outs[o]
     if m.kind == st.WAVEFRONT or m.kind == st.RR_WAVEFRONT:
         return
     if m.is_matrix:
@@ -173,10 +172,11 @@ def favour_others(
         m.in_times[i * m.in_scale + o - first_out] = m.counts[2]
         m.out_times[o * m.out_scale + i - first_in] = m.counts[2]
         return
+    last, before = o, i
     if m.kind == st.LOA:
-        o, i = x.pointer, y.pointer
-    x.pointer = o + 1 if o + 1 < first_out + n_out else first_out
-    y.pointer = i + 1 if i + 1 < first_in + n_in else first_in
+        last, before = m.from_in[i], m.from_out[o]
+    m.from_in[i] = last + 1 if last + 1 < first_out + n_out else first_out
+    m.from_out[o] = before + 1 if before + 1 < first_in + n_in else first_in
 
 
 @compiled
@@ -202,13 +202,13 @@ def _longest_ago(m: Any, i: int, port: int, left: int, first_out: int) -> int:
 @compiled
 def _is_better_input(m: Any, o: int, k: int, other: int, first_in: int, n_in: int) -> bool:
     """Return True if an output's arbiter prefers bid `k` to another."""
-    q, r, y = m.bids[k], m.bids[other], m.outs[o]
+    q, r = m.bids[k], m.bids[other]
     if q.by_out != r.by_out and m.kind != st.ISLIP and m.kind != st.LOA:
         return bool(q.by_out > r.by_out)
     if m.is_matrix:
         here = _stamp(m.out_times, m.out_scale, o, q.input - first_in)
         return here < _stamp(m.out_times, m.out_scale, o, r.input - first_in)
-    return _from(q.input, y.pointer, n_in) < _from(r.input, y.pointer, n_in)
+    return _from(q.input, m.from_out[o], n_in) < _from(r.input, m.from_out[o], n_in)
 
 
 @compiled
@@ -227,7 +227,7 @@ def _is_better_output(m: Any, k: int, o: int, first_out: int, n_out: int) -> boo
     if m.is_matrix:
         here = _stamp(m.in_times, m.in_scale, q.input, o - first_out)
         return here < _stamp(m.in_times, m.in_scale, q.input, p - first_out)
-    return _from(o, x.pointer, n_out) < _from(p, x.pointer, n_out)
+    return _from(o, m.from_in[q.input], n_out) < _from(p, m.from_in[q.input], n_out)
 
 
 @inlined

@@ -144,7 +144,7 @@ def accept(s: Any, r: int, t: int) -> None:
     for j in range(router.first, router.first + router.arrivals):
         v = s.landed[j]
         c = s.vcs[v]
-        s.ports[c.port].held += 1
+        s.entries[c.port].held += 1
         c.flits += 1
         if rules.priority != st.UNORDERED:
             place = c.head + c.flits - 1
@@ -214,7 +214,7 @@ def _look_ahead(s: Any, router: Any, v: int, packet: int) -> None:
     target = s.ports[router.first + port].target
     if target >= s.rules[0].ports:
         return
-    following = s.ports[target].router
+    following = s.entries[target].router
     place = target - s.routers[following].first
     found, _ = route(s, following, place, int(c.number), packet)
     begin, onward = first_of(found), port_of(found)
@@ -602,7 +602,7 @@ def _finish_switch(s: Any, r: int, t: int, following: int) -> None:
     for j in range(again):
         _enter_switch(s, router, s.failed[j])
     for j in range(winners):
-        x = s.ports[s.winners[j]]
+        x = s.entries[s.winners[j]]
         if x.message:
             leaves = max(t, x.returns + 1)
             x.returns = leaves
@@ -622,7 +622,7 @@ def _cross(s: Any, router: Any, v: int, following: int) -> bool:
     c.head = c.head + 1 if c.head + 1 < rules.depth else 0
     c.flits -= 1
     s.totals[0].buffered -= 1
-    x = s.ports[c.port]
+    x = s.entries[c.port]
     x.held -= 1
     x.message |= 1 << c.number
     if rules.priority != st.UNORDERED:
@@ -633,7 +633,7 @@ def _cross(s: Any, router: Any, v: int, following: int) -> bool:
         if rules.look_two_ahead:
             q.set0, q.set1 = s.carried[v], st.NONE
         else:
-            onward = s.ports[target].router
+            onward = s.entries[target].router
             place = target - s.routers[onward].first
             q.set0, q.set1 = route(s, onward, place, int(c.out_vc), packet_of(flit))
     send(s, c.out, c.out_vc, c.down, flit)
@@ -662,7 +662,7 @@ def _finish_crossbar(s: Any, r: int, t: int) -> None:
     begin, n = router.first * rules.vcs * rules.depth, router.crossbar_started
     for j in range(begin, begin + n):
         down = s.crossbar[j]
-        _depart(s, s.ports[s.vcs[down].port].source, down, t)
+        _depart(s, s.entries[s.vcs[down].port].source, down, t)
     router.crossbar_started = 0
     router.crossbar -= n
     _move(s.crossbar, begin, n, router.crossbar)
