@@ -97,25 +97,13 @@ class Run:
           generator: Traffic that nodes make by themselves.
         """
         self.wiring = wires = wiring(network)
-        ports, entries = _ports(wires)
+        ports = _ports(wires)
         n_ports, _n_nodes = len(ports) - len(wires.node_router), len(wires.node_router)
         self.network, self.n_ports = network, n_ports
         self._generator = generator
         self.rules = _rules(network, wires, n_ports, int(ports["latency"].max()), limit, deadlock)
-        arrays = self._arrays(ports, packets) | {"entries": entries}
-        self.arrays = {name: _in_lines(array) for name, array in arrays.items()}
-        self.rules = self.arrays["rules"]
+        self.arrays = self._arrays(ports, packets)
         self._matchings = _matchings(network, wires, n_ports)
-        by_vcs, switch, _ = self._matchings
-        # A mask holds the ports of a router.
-        is_small = self.rules["widest"] * max(network.input_speedup, network.output_speedup) < 63
-        self.rules["vcs_part"] = (
-            is_small and by_vcs.can_part and network.vc_alloc_delay == 1
-            and not network.vc_shuffle_requests and not network.vc_busy_when_full
-            and not network.vc_prioritize_empty
-        )  # fmt: skip
-        is_plain = not network.speculative or network.spec_sw_allocator == "prio"
-        self.rules["switch_parts"] = is_small and switch.can_part and is_plain
         rate = generator.rate if generator else 0.0
         self._speeds = np.array([network.internal_speedup, 0.0, rate])
 
@@ -170,8 +158,8 @@ class Run:
             "rules": rules, "ports": ports, "routers": routers, "vcs": channels, "nodes": nodes,
             "packets": made, "order": order if len(order) else empty,
             "coordinates": np.ascontiguousarray(wires.coordinates).ravel(),
-            "table_x": wires.table_x.ravel().astype(np.int16),
-            "table_y": wires.table_y.ravel().astype(np.int16),
+            "table_x": np.ascontiguousarray(wires.table_x).ravel(),
+            "table_y": np.ascontiguousarray(wires.table_y).ravel(),
             "buffers": zeros(space, np.int64),
             "urgencies": zeros(space if network.priority != "none" else 1, np.int64),
             "used": zeros(len(channels)), "carried": zeros(entries if network.noq else 1, np.int64),
@@ -186,7 +174,7 @@ class Run:
             "sizes": generator.sizes if generator else empty,
             "offsets": np.tile(np.arange(speedup, dtype=np.int32), n_ports),
             "targets": generator.targets if generator and len(generator.targets) else empty,
-            "pairs": zeros(n_ports * int(rules["widest"][0])), "landed": zeros(n_ports),
+            "pairs": zeros(n_ports * int(rules["widest"][0]), np.int64), "landed": zeros(n_ports),
         }  # fmt: skip
 
     @property
@@ -298,33 +286,24 @@ def _packets(network: Network, packets: Packets) -> np.ndarray:
     return made
 
 
-def _in_lines(array: np.ndarray) -> np.ndarray:
-    """Return an array whose first entry begins a line of cache, of 64 bytes."""
-    room = np.zeros(array.nbytes + 64, np.int8)
-    begin = -room.ctypes.data % 64
-    found = room[begin : begin + array.nbytes].view(array.dtype)
-    found[:] = array
-    return found
-
-
-def _ports(wires: Wiring) -> tuple[np.ndarray, np.ndarray]:
-    """Return all ports and then channels of nodes, as outputs and as inputs."""
+def _ports(wires: Wiring) -> np.ndarray:
+    """Return records of all ports, and of the injection channels of nodes behind them."""
     widths = np.maximum(wires.inputs, wires.outputs)
     first = np.cumsum(widths) - widths
     n, nodes = int(widths.sum()), len(wires.node_router)
-    outs, ins = np.zeros(n + nodes, st.PORT), np.zeros(n + nodes, st.ENTRY)
-    outs["departs"] = ins["returns"] = st.NONE
-    ins["router"][:n] = np.repeat(np.arange(len(widths)), widths)
+    ports = np.zeros(n + nodes, st.PORT)
+    ports["departs"] = ports["returns"] = st.NONE
+    ports["router"][:n] = np.repeat(np.arange(len(widths)), widths)
     at, ends = first[wires.node_router] + wires.node_port, n + np.arange(nodes)
     for here, there in ((at, ends), (ends, at)):
-        outs["target"][here] = ins["source"][here] = there
-        outs["latency"][here] = ins["reverse_latency"][here] = wires.node_latency
+        ports["target"][here] = ports["source"][here] = there
+        ports["latency"][here] = ports["reverse_latency"][here] = wires.node_latency
     if len(wires.links):
         a, out, b, into, latency = wires.links.T
-        outs["target"][first[a] + out], outs["latency"][first[a] + out] = first[b] + into, latency
-        ins["source"][first[b] + into] = first[a] + out
-        ins["reverse_latency"][first[b] + into] = latency
-    return outs, ins
+        ports["target"][first[a] + out], ports["latency"][first[a] + out] = first[b] + into, latency
+        ports["source"][first[b] + into] = first[a] + out
+        ports["reverse_latency"][first[b] + into] = latency
+    return ports
 
 
 def _rules(
@@ -369,23 +348,19 @@ def _matchings(network: Network, wires: Wiring, ports: int) -> tuple[Any, Any, A
         kind, iterations, is_matrix = allocator_of(text)
         n_in, n_out = ports * per_in, ports * per_out
         sides = [np.zeros(n, st.SIDE) for n in (n_in, n_out)]
-        pointers: list[Any] = []
         for side, per, other in zip(sides, (per_in, per_out), (per_out, per_in), strict=True):
             for name in ("head", "match", "chosen", "grant"):
                 side[name] = st.NONE
             # A pointer is the number of the first one on the other side.
-            pointers.append((first[np.arange(len(side)) // per] * other).astype(np.int32))
+            side["pointer"] = first[np.arange(len(side)) // per] * other
         in_scale, out_scale = (widest * per_out, widest * per_in) if is_matrix else (0, 0)
         if n_in * in_scale > _MOST_ENTRIES:
             raise InvalidArgumentError(
                 f"Matrix arbiters of {widest} ports with {vcs} VCs are too large; choose another."
             )
         bids = widest * vcs * 4
-        # An input of select may accept again, another output, in each iteration.
-        can_part = (kind < st.RR_WAVEFRONT and iterations == 1) or kind in (st.ISLIP, st.LOA)
         return st.Matching(
-            kind, iterations, is_matrix, can_part, width, np.zeros(bids, st.BID),
-            *map(_in_lines, sides), *pointers,
+            kind, iterations, is_matrix, width, np.zeros(bids, st.BID), *sides,
             np.zeros(n_out // width, np.int32), np.zeros(n_out // width, np.int64),
             np.zeros(bids, np.int32), np.zeros(3, np.int64), np.zeros(routers, np.int64),
             np.zeros(max(1, n_in * in_scale), np.int64),

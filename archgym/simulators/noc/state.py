@@ -57,17 +57,18 @@ RULES: Final = _record(
     " switch_delay crossbar_delay credit_delay input_speedup output_speedup output_room"
     " wait_for_tail busy_when_full prefer_empty shuffle speculative own_allocator check_credit"
     " mask_by_requests priority look_two_ahead slots deadlock limit generate pattern widest"
-    " largest size_count vcs_part switch_parts"
+    " largest size_count"
 )
 """One network and its routers: what the kernel does not change."""
-PORT: Final = _record(i8="free room filled tails departs spare", i4="target latency total sent")
-"""A port as an output, a line of cache; the last flit left it in the cycle `departs`.
+PORT: Final = _record(
+    i8="free room filled tails message departs returns",
+    i4="router target source latency reverse_latency total held sent",
+)
+"""A port, as an input and as an output.
 
 Of its VCs downstream, `free` are given to no packet, `room` have credit, `filled` hold flits, and
-`tails` were sent a tail.
+`tails` were sent a tail. `departs` and `returns` are when the last flit and credits left.
 """
-ENTRY: Final = _record(i8="message returns", i4="router source reverse_latency held")
-"""A port as an input. Credits of the VCs `message` leave next; the last left in `returns`."""
 ROUTER: Final = _record(
     i8="routes_due vcs_due switch_due crossbar_due",
     i4="first inputs outputs arrivals routes routes_started vcs vcs_started switch switch_started"
@@ -89,8 +90,8 @@ ARRIVAL: Final = _record(i8="mask", i4="next target")
 """A flit for the VC `target`, or credits of the VCs `mask` for the port `target`."""
 BID: Final = _record(i8="mask by_in by_out", i4="input port label next")
 """A request for any of some outputs of a port."""
-SIDE: Final = _record(i4="head match bid chosen grant stamp count spare")
-"""An input or an output of an allocator, beside its arbiter's pointer."""
+SIDE: Final = _record(i4="head match bid pointer chosen grant stamp count")
+"""An input or an output of an allocator."""
 TOTALS: Final = _record(
     i8="time status outstanding arrived packets flits idle buffered buffered_sum held_max flying"
     " unused credits in_flight made_flits recorded drain_time until is_recording expected drawn"
@@ -104,14 +105,14 @@ def _names(title: str, fields: str) -> Any:
 
 State: Any = _names(
     "State",
-    "rules ports entries routers vcs nodes packets order coordinates table_x table_y buffers"
-    " urgencies used carried routes vc_queue switch_queue crossbar failed winners came busy arrivals"
-    " heads sent_at arrived_at integers fractions totals stalls sizes offsets targets pairs landed",
+    "rules ports routers vcs nodes packets order coordinates table_x table_y buffers urgencies"
+    " used carried routes vc_queue switch_queue crossbar failed winners came busy arrivals heads"
+    " sent_at arrived_at integers fractions totals stalls sizes offsets targets pairs landed",
 )
 Matching: Any = _names(
     "Matching",
-    "kind iterations is_matrix can_part width bids ins outs from_in from_out asks taken hard counts"
-    " diagonals in_times out_times in_scale out_scale",
+    "kind iterations is_matrix width bids ins outs asks taken hard counts diagonals in_times"
+    " out_times in_scale out_scale",
 )
 
 

@@ -79,12 +79,23 @@ def allocate(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_ou
       n_out: Its outputs.
     """
     n = m.counts[0]
+    # An input of select may accept again, another output, in each iteration.
+    can_part = (m.kind < st.RR_WAVEFRONT and m.iterations == 1) or m.kind <= st.ISLIP
+    can_part = can_part or m.kind == st.LOA
     hard = 0
     for k in range(n):
         q = m.bids[k]
         x = m.ins[q.input]
-        if m.can_part and m.asks[q.port] == 1 and x.head == k and q.next == st.NONE:
-            o = preferred(m, router, q.input, q.port, q.mask, first_in, first_out, n_in, n_out)
+        if can_part and m.asks[q.port] == 1 and x.head == k and q.next == st.NONE:
+            base = q.port * m.width
+            pivot = x.pointer
+            if m.kind == st.WAVEFRONT:
+                size = max(n_in, n_out)
+                pivot = m.diagonals[router] - (q.input - first_in)
+                pivot = first_out + (pivot if pivot >= 0 else pivot + size)
+            o = base + _first(q.mask, pivot - base)
+            if m.is_matrix:
+                o = _longest_ago(m, k, first_in, first_out)
             _settle(m, k, o, first_in, first_out, n_in, n_out, True)
         else:
             m.hard[hard] = k
@@ -92,31 +103,9 @@ def allocate(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_ou
     m.counts[1] = hard
     if hard or m.kind == st.MAX_SIZE:
         _contested(m, router, first_in, first_out, n_in, n_out)
-    if n:
-        turn(m, router, n_in, n_out)
-
-
-@inlined
-def turn(m: Any, router: int, n_in: int, n_out: int) -> None:
-    """Let the next diagonal be the first, after some bids."""
-    if m.kind == st.WAVEFRONT:
+    if m.kind == st.WAVEFRONT and n:
         q = m.diagonals[router] + 1
         m.diagonals[router] = q if q < max(n_in, n_out) else 0
-
-
-@inlined
-def preferred(
-    m: Any, router: int, i: int, port: int, mask: int,
-    first_in: int, first_out: int, n_in: int, n_out: int,
-) -> int:  # fmt: skip
-    """Return the output that an input gets, of those of a port that nobody else asks for."""
-    if m.is_matrix:
-        return _longest_ago(m, i, port, mask, first_out)
-    pivot = int(m.from_in[i])
-    if m.kind == st.WAVEFRONT:
-        pivot = m.diagonals[router] - (i - first_in)
-        pivot = first_out + (pivot if pivot >= 0 else pivot + max(n_in, n_out))
-    return int(port * m.width + _first(mask, pivot - port * m.width))
 
 
 @compiled
@@ -154,17 +143,9 @@ def _settle(
 ) -> None:
     """Match a bid with an output, and update the arbiters of both."""
     i = m.bids[k].input
-    m.ins[i].match, m.ins[i].bid, m.outs[o].match = o, k, k
-    if moves:
-        favour_others(m, i, o, first_in, first_out, n_in, n_out)
-
-
-@inlined
-def favour_others(
-    m: Any, i: int, o: int, first_in: int, first_out: int, n_in: int, n_out: int
-) -> None:
-    """Update the arbiters of an input and an output that were matched."""
-    if m.kind == st.WAVEFRONT or m.kind == st.RR_WAVEFRONT:
+    x, y = m.ins[i], m.outs[o]
+    x.match, x.bid, y.match = o, k, k
+    if not moves or m.kind == st.WAVEFRONT or m.kind == st.RR_WAVEFRONT:
         return
     if m.is_matrix:
         # Wins of one arbiter are ordered; they need not be consecutive.
@@ -172,11 +153,10 @@ def favour_others(
         m.in_times[i * m.in_scale + o - first_out] = m.counts[2]
         m.out_times[o * m.out_scale + i - first_in] = m.counts[2]
         return
-    last, before = o, i
     if m.kind == st.LOA:
-        last, before = m.from_in[i], m.from_out[o]
-    m.from_in[i] = last + 1 if last + 1 < first_out + n_out else first_out
-    m.from_out[o] = before + 1 if before + 1 < first_in + n_in else first_in
+        o, i = x.pointer, y.pointer
+    x.pointer = o + 1 if o + 1 < first_out + n_out else first_out
+    y.pointer = i + 1 if i + 1 < first_in + n_in else first_in
 
 
 @compiled
@@ -187,13 +167,15 @@ def _stamp(times: Any, scale: int, arbiter: int, number: int) -> int:
 
 
 @compiled
-def _longest_ago(m: Any, i: int, port: int, left: int, first_out: int) -> int:
-    """Return the output of a port that won longest ago at an input's matrix arbiter."""
+def _longest_ago(m: Any, k: int, first_in: int, first_out: int) -> int:
+    """Return the output of a bid that won longest ago at its input's matrix arbiter."""
+    q = m.bids[k]
     best, first = 0, st.NONE
+    left = q.mask
     while left:
-        o = port * m.width + lowest_bit(left)
+        o = q.port * m.width + lowest_bit(left)
         left &= left - 1
-        away = _stamp(m.in_times, m.in_scale, i, o - first_out)
+        away = _stamp(m.in_times, m.in_scale, q.input, o - first_out)
         if first == st.NONE or away < best:
             best, first = away, o
     return first
@@ -202,13 +184,13 @@ def _longest_ago(m: Any, i: int, port: int, left: int, first_out: int) -> int:
 @compiled
 def _is_better_input(m: Any, o: int, k: int, other: int, first_in: int, n_in: int) -> bool:
     """Return True if an output's arbiter prefers bid `k` to another."""
-    q, r = m.bids[k], m.bids[other]
+    q, r, y = m.bids[k], m.bids[other], m.outs[o]
     if q.by_out != r.by_out and m.kind != st.ISLIP and m.kind != st.LOA:
         return bool(q.by_out > r.by_out)
     if m.is_matrix:
         here = _stamp(m.out_times, m.out_scale, o, q.input - first_in)
         return here < _stamp(m.out_times, m.out_scale, o, r.input - first_in)
-    return _from(q.input, m.from_out[o], n_in) < _from(r.input, m.from_out[o], n_in)
+    return _from(q.input, y.pointer, n_in) < _from(r.input, y.pointer, n_in)
 
 
 @compiled
@@ -227,7 +209,7 @@ def _is_better_output(m: Any, k: int, o: int, first_out: int, n_out: int) -> boo
     if m.is_matrix:
         here = _stamp(m.in_times, m.in_scale, q.input, o - first_out)
         return here < _stamp(m.in_times, m.in_scale, q.input, p - first_out)
-    return _from(o, m.from_in[q.input], n_out) < _from(p, m.from_in[q.input], n_out)
+    return _from(o, x.pointer, n_out) < _from(p, x.pointer, n_out)
 
 
 @inlined

@@ -144,7 +144,7 @@ def accept(s: Any, r: int, t: int) -> None:
     for j in range(router.first, router.first + router.arrivals):
         v = s.landed[j]
         c = s.vcs[v]
-        s.entries[c.port].held += 1
+        s.ports[c.port].held += 1
         c.flits += 1
         if rules.priority != st.UNORDERED:
             place = c.head + c.flits - 1
@@ -214,7 +214,7 @@ def _look_ahead(s: Any, router: Any, v: int, packet: int) -> None:
     target = s.ports[router.first + port].target
     if target >= s.rules[0].ports:
         return
-    following = s.entries[target].router
+    following = s.ports[target].router
     place = target - s.routers[following].first
     found, _ = route(s, following, place, int(c.number), packet)
     begin, onward = first_of(found), port_of(found)
@@ -235,38 +235,14 @@ def _start_vcs(s: Any, m: Any, r: int, t: int) -> None:
     """Request output VCs for all entries, and grant them."""
     rules, router = s.rules[0], s.routers[r]
     first, started = router.first * rules.vcs, 0
-    n_in, n_out = router.inputs * rules.vcs, router.outputs * rules.vcs
     if not router.vcs_started:
         started = router.vcs
         router.vcs_started, router.vcs_due = started, t + rules.vc_delay - 1
-    # Where no two entries ask for a port, each gets what it likes best, and nothing is written.
-    is_contested, asked = not rules.vcs_part, 0
-    for j in range(first, first + started):
-        v = s.vc_queue[j]
-        c = s.vcs[v]
-        port = router.first + port_of(c.set0)
-        y = s.ports[port]
-        free = y.free & range_mask(c.set0)
-        c.grant = st.BUSY
-        if free:
-            bit = 1 << port_of(c.set0)
-            is_contested = is_contested or asked & bit != 0
-            asked |= bit
-            c.grant = al.preferred(m, r, v, port, free, first, first, n_in, n_out)
-        is_contested = is_contested or c.set1 != st.NONE
-    if not is_contested:
-        for j in range(first, first + started):
-            v = s.vc_queue[j]
-            if s.vcs[v].grant >= 0:
-                al.favour_others(m, v, s.vcs[v].grant, first, first, n_in, n_out)
-        if asked:
-            al.turn(m, r, n_in, n_out)
-        return
     for j in range(first, first + started):
         v = s.vc_queue[j]
         s.vcs[v].grant = _bid_vcs(s, m, router, v)
     if m.counts[0] or m.kind == st.MAX_SIZE:
-        al.allocate(m, r, first, first, n_in, n_out)
+        al.allocate(m, r, first, first, router.inputs * rules.vcs, router.outputs * rules.vcs)
         for j in range(first, first + started):
             v = s.vc_queue[j]
             c = s.vcs[v]
@@ -337,58 +313,19 @@ def _start_switch(s: Any, m: Any, extra: Any, r: int, t: int) -> None:
     if not router.switch_started:
         started = router.switch
         router.switch_started, router.switch_due = started, t + rules.switch_delay - 1
-    # As with VCs: entries of different inputs that ask for different outputs all win.
-    is_contested, ins, outs = not rules.switch_parts, 0, 0
     for j in range(first, first + started):
         v = s.switch_queue[j]
         c = s.vcs[v]
         if c.state == st.ACTIVE:
-            out = int(c.out)
-            if not (s.ports[out].room >> c.out_vc & 1 and _has_space(s, out, t)):
-                out = _full(s, out)
+            if s.ports[c.out].room >> c.out_vc & 1 and _has_space(s, c.out, t):
+                c.won = st.PENDING
+                _bid_switch(s, m, router, v, c.out, c.priority)
+            else:
+                c.won = _full(s, c.out)
+        elif rules.own_allocator:
+            _bid_early(s, extra, router, v, t)
         else:
-            out = _early_port(s, router, c.set0, t)
-            is_contested = is_contested or c.set1 != st.NONE
-        if out >= 0:
-            out = _sub_port(rules, router, c, out)
-            this, that = 1 << (c.crossbar - first_in), 1 << (out - first_out)
-            is_contested = is_contested or ins & this != 0 or outs & that != 0
-            ins |= this
-            outs |= that
-        c.won = out
-    if is_contested:
-        _contest_switch(s, m, extra, r, started, t)
-    else:
-        for j in range(first, first + started):
-            v = s.switch_queue[j]
-            c = s.vcs[v]
-            if c.won >= 0:
-                al.favour_others(m, c.crossbar, c.won, first_in, first_out, n_in, n_out)
-                _turn_offset(s, c)
-        if ins:
-            al.turn(m, r, n_in, n_out)
-    if (rules.speculative or rules.switch_delay > 1) and router.switch_due <= t:
-        for j in range(first, first + router.switch_started):
-            v = s.switch_queue[j]
-            if s.vcs[v].won >= 0:
-                s.vcs[v].won = _checked(s, v)
-
-
-@inlined
-def _contest_switch(s: Any, m: Any, extra: Any, r: int, started: int, t: int) -> None:
-    """Let entries bid for the crossbar, and choose the winners."""
-    rules, router = s.rules[0], s.routers[r]
-    first = router.first * rules.vcs
-    first_in, first_out = router.first * rules.input_speedup, router.first * rules.output_speedup
-    n_in, n_out = router.inputs * rules.input_speedup, router.outputs * rules.output_speedup
-    for j in range(first, first + started):
-        v = s.switch_queue[j]
-        c = s.vcs[v]
-        if c.state != st.ACTIVE:
-            _bid_early(s, extra if rules.own_allocator else m, router, v, t)
-        elif c.won >= 0:
-            _bid_switch(s, m, v, c.won, c.priority)
-            c.won = st.PENDING
+            _bid_early(s, m, router, v, t)
     if m.counts[0] or m.kind == st.MAX_SIZE:
         al.allocate(m, r, first_in, first_out, n_in, n_out)
     if rules.own_allocator and (extra.counts[0] or extra.kind == st.MAX_SIZE):
@@ -400,6 +337,11 @@ def _contest_switch(s: Any, m: Any, extra: Any, r: int, started: int, t: int) ->
     al.clear(m)
     if rules.own_allocator:
         al.clear(extra)
+    if (rules.speculative or rules.switch_delay > 1) and router.switch_due <= t:
+        for j in range(first, first + router.switch_started):
+            v = s.switch_queue[j]
+            if s.vcs[v].won >= 0:
+                s.vcs[v].won = _checked(s, v)
 
 
 @inlined
@@ -409,27 +351,6 @@ def _has_space(s: Any, port: int, t: int) -> bool:
     return bool(room < 0 or max(0, s.ports[port].departs + 1 - t) < room)
 
 
-@inlined
-def _early_port(s: Any, router: Any, e: int, t: int) -> int:
-    """Return the port for which a VC without an output VC may ask, or why it may not."""
-    port = int(router.first + port_of(e))
-    y = s.ports[port]
-    free = y.free & range_mask(e)
-    if not free or not _has_space(s, port, t):
-        return st.BUSY
-    if s.rules[0].check_credit and not free & y.room:
-        return _full(s, port)
-    return port
-
-
-@inlined
-def _sub_port(rules: Any, router: Any, c: Any, port: int) -> int:
-    """Return the crossbar's output that an input VC asks for, of those of a port."""
-    if rules.output_speedup > 1:
-        port = port * rules.output_speedup + (c.port - router.first) % rules.output_speedup
-    return port
-
-
 @compiled
 def _bid_early(s: Any, m: Any, router: Any, v: int, t: int) -> None:
     """Bid for the outputs of a VC that waits for an output VC in the same step."""
@@ -437,19 +358,25 @@ def _bid_early(s: Any, m: Any, router: Any, v: int, t: int) -> None:
     c.won = st.PENDING
     e = c.set0
     while e != st.NONE:
-        port = _early_port(s, router, e, t)
-        if port < 0:
-            c.won = port
+        port = router.first + port_of(e)
+        y = s.ports[port]
+        free = y.free & range_mask(e)
+        if not free or not _has_space(s, port, t):
+            c.won = st.BUSY
+        elif rules.check_credit and not free & y.room:
+            c.won = _full(s, port)
         else:
             lower = 0 if rules.own_allocator else st.LOWER
-            _bid_switch(s, m, v, _sub_port(rules, router, c, port), c.priority - lower)
+            _bid_switch(s, m, router, v, port, c.priority - lower)
         e = c.set1 if e == c.set0 else st.NONE
 
 
 @inlined
-def _bid_switch(s: Any, m: Any, v: int, port: int, priority: int) -> None:
+def _bid_switch(s: Any, m: Any, router: Any, v: int, port: int, priority: int) -> None:
     """Bid for the crossbar, once at most for each of its inputs and outputs."""
     rules, c = s.rules[0], s.vcs[v]
+    if rules.output_speedup > 1:
+        port = port * rules.output_speedup + (c.port - router.first) % rules.output_speedup
     k = al.find(m, c.crossbar, port)
     if k == st.NONE:
         al.bid(m, c.crossbar, port, 1, priority, priority, c.number)
@@ -480,16 +407,9 @@ def _won(s: Any, m: Any, extra: Any, v: int) -> int:
             if not taken:
                 won = x.match
     if won >= 0:
-        _turn_offset(s, c)
+        following = c.number + rules.input_speedup
+        s.offsets[c.crossbar] = following if following < rules.vcs else following - rules.vcs
     return won
-
-
-@inlined
-def _turn_offset(s: Any, c: Any) -> None:
-    """Let the VC behind a winner go first among those of its crossbar input."""
-    following = c.number + s.rules[0].input_speedup
-    vcs = s.rules[0].vcs
-    s.offsets[c.crossbar] = following if following < vcs else following - vcs
 
 
 @inlined
@@ -602,7 +522,7 @@ def _finish_switch(s: Any, r: int, t: int, following: int) -> None:
     for j in range(again):
         _enter_switch(s, router, s.failed[j])
     for j in range(winners):
-        x = s.entries[s.winners[j]]
+        x = s.ports[s.winners[j]]
         if x.message:
             leaves = max(t, x.returns + 1)
             x.returns = leaves
@@ -622,7 +542,7 @@ def _cross(s: Any, router: Any, v: int, following: int) -> bool:
     c.head = c.head + 1 if c.head + 1 < rules.depth else 0
     c.flits -= 1
     s.totals[0].buffered -= 1
-    x = s.entries[c.port]
+    x = s.ports[c.port]
     x.held -= 1
     x.message |= 1 << c.number
     if rules.priority != st.UNORDERED:
@@ -633,7 +553,7 @@ def _cross(s: Any, router: Any, v: int, following: int) -> bool:
         if rules.look_two_ahead:
             q.set0, q.set1 = s.carried[v], st.NONE
         else:
-            onward = s.entries[target].router
+            onward = s.ports[target].router
             place = target - s.routers[onward].first
             q.set0, q.set1 = route(s, onward, place, int(c.out_vc), packet_of(flit))
     send(s, c.out, c.out_vc, c.down, flit)
@@ -662,7 +582,7 @@ def _finish_crossbar(s: Any, r: int, t: int) -> None:
     begin, n = router.first * rules.vcs * rules.depth, router.crossbar_started
     for j in range(begin, begin + n):
         down = s.crossbar[j]
-        _depart(s, s.entries[s.vcs[down].port].source, down, t)
+        _depart(s, s.ports[s.vcs[down].port].source, down, t)
     router.crossbar_started = 0
     router.crossbar -= n
     _move(s.crossbar, begin, n, router.crossbar)

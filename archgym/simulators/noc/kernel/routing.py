@@ -60,7 +60,7 @@ def route(s: Any, r: int, port: int, vc: int, packet: int) -> tuple[int, int]:
     # Where halves of an odd number of VCs overlap, they share the middle one.
     low, high = end - (end - begin + 1) // 2, begin + (end - begin + 1) // 2
     here = r * rules.routers
-    is_new = s.entries[s.routers[r].first + port].source >= rules.ports
+    is_new = s.ports[s.routers[r].first + port].source >= rules.ports
     kind = rules.routing
     if kind == st.VALIANT or kind == st.ROMM:
         if is_new:

@@ -79,25 +79,24 @@ def advance(
 @compiled
 def _pointers(a: Any) -> Any:
     return _STATE(
-        pointer(a.rules), pointer(a.ports), pointer(a.entries), pointer(a.routers), pointer(a.vcs),
-        pointer(a.nodes), pointer(a.packets), pointer(a.order), pointer(a.coordinates),
-        pointer(a.table_x), pointer(a.table_y), pointer(a.buffers), pointer(a.urgencies),
-        pointer(a.used), pointer(a.carried), pointer(a.routes), pointer(a.vc_queue),
-        pointer(a.switch_queue), pointer(a.crossbar), pointer(a.failed), pointer(a.winners),
-        pointer(a.came), pointer(a.busy), pointer(a.arrivals), pointer(a.heads),
-        pointer(a.sent_at), pointer(a.arrived_at), pointer(a.integers), pointer(a.fractions),
-        pointer(a.totals), pointer(a.stalls), pointer(a.sizes), pointer(a.offsets),
-        pointer(a.targets), pointer(a.pairs), pointer(a.landed),
+        pointer(a.rules), pointer(a.ports), pointer(a.routers), pointer(a.vcs), pointer(a.nodes),
+        pointer(a.packets), pointer(a.order), pointer(a.coordinates), pointer(a.table_x),
+        pointer(a.table_y), pointer(a.buffers), pointer(a.urgencies), pointer(a.used),
+        pointer(a.carried), pointer(a.routes), pointer(a.vc_queue), pointer(a.switch_queue),
+        pointer(a.crossbar), pointer(a.failed), pointer(a.winners), pointer(a.came),
+        pointer(a.busy), pointer(a.arrivals), pointer(a.heads), pointer(a.sent_at),
+        pointer(a.arrived_at), pointer(a.integers), pointer(a.fractions), pointer(a.totals),
+        pointer(a.stalls), pointer(a.sizes), pointer(a.offsets), pointer(a.targets),
+        pointer(a.pairs), pointer(a.landed),
     )  # fmt: skip
 
 
 @compiled
 def _matching(m: Any) -> Any:
     return st.Matching(
-        m.kind, m.iterations, m.is_matrix, m.can_part, m.width, pointer(m.bids), pointer(m.ins),
-        pointer(m.outs), pointer(m.from_in), pointer(m.from_out), pointer(m.asks),
-        pointer(m.taken), pointer(m.hard), pointer(m.counts), pointer(m.diagonals),
-        pointer(m.in_times), pointer(m.out_times), m.in_scale, m.out_scale,
+        m.kind, m.iterations, m.is_matrix, m.width, pointer(m.bids), pointer(m.ins),
+        pointer(m.outs), pointer(m.asks), pointer(m.taken), pointer(m.hard), pointer(m.counts),
+        pointer(m.diagonals), pointer(m.in_times), pointer(m.out_times), m.in_scale, m.out_scale,
     )  # fmt: skip
 
 
@@ -134,7 +133,7 @@ def _cycle(s: Any, v: Any, w: Any, x: Any, speeds: Any) -> int:
             for j in range(steps):
                 step(s, v, w, x, r, t, t + (j == steps - 1))
             for j in range(router.first, router.first + router.arrivals):
-                g.held_max = max(g.held_max, s.entries[s.vcs[s.landed[j]].port].held)
+                g.held_max = max(g.held_max, s.ports[s.vcs[s.landed[j]].port].held)
             router.arrivals = 0
             if router.routes + router.vcs + router.switch + router.crossbar == 0:
                 s.busy[word] &= ~(1 << (r & 31))
@@ -203,7 +202,7 @@ def _deliver_flits(s: Any, slot: int) -> int:
             s.came[came] = v
             came += 1
             continue
-        r = s.entries[port].router
+        r = s.ports[port].router
         router = s.routers[r]
         s.busy[r >> 5] |= 1 << (r & 31)
         j = router.first + router.arrivals
@@ -377,7 +376,7 @@ def _finish(s: Any, v: int, t: int) -> None:
     flit = s.buffers[v * rules.depth + c.head]
     c.head = c.head + 1 if c.head + 1 < rules.depth else 0
     g.credits += 1
-    x = s.entries[c.port]
+    x = s.ports[c.port]
     back = t + x.reverse_latency + rules.credit_delay + 1
     launch(s, st.TO_ROUTER, back, x.source, 1 << c.number)
     k = packet_of(flit)
