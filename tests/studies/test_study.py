@@ -26,7 +26,8 @@ from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
-from archgym.tasks.executor import ProcessExecutor, SerialExecutor, ThreadExecutor
+from archgym.tasks.executor import SerialExecutor, ThreadExecutor
+from archgym.tasks.processes import ProcessExecutor
 from archgym.tasks.task import Task
 from tests.studies.searches import TWO, ListAgent, journal, resume, search
 from tests.toys import SPACE, CountingAgent, ToyAgent, UnreplayableAgent, toy_task
