@@ -40,7 +40,7 @@ from archgym.simulators.noc.workloads import (
 _REASONS: Final = (
     "The network deadlocks: packets wait for each other.",
     "The network is saturated by this load.",
-    "The list of packets takes too many cycles.",
+    "The list of packets takes more than 2,000,000 cycles; let it begin at 0, or shorten it.",
 )
 _NODES: Final = {"default": 64, "mesh": 16, "chiplets": 74}
 _MOST_CYCLES: Final = 2_000_000
