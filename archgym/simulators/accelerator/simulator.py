@@ -80,6 +80,7 @@ from archgym.simulators.kit import (
     FEASIBLE,
     BatchResult,
     Columns,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     Laws,
@@ -424,7 +425,7 @@ class AcceleratorSimulator(RowSimulator):
             "energy is that of DRAM and operations": (energy, dram_uj + mac_uj),
         }
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return the architecture of a design, with a mapping of each layer for Timeloop.
 
         Raises:

@@ -43,6 +43,7 @@ from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import (
     Columns,
     DesignSpace,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     InvalidSpaceError,
@@ -116,7 +117,7 @@ class ClusterSimulator(RowSimulator):
         bounded_by=SPREADING,
         default_workload=_DEFAULT_WORKLOAD,
         exports={
-            "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
+            "astra-sim": "Network, system and iteration (Chakra traces) of ASTRA-sim 2."
         },
     )
 
@@ -387,13 +388,14 @@ class ClusterSimulator(RowSimulator):
 
         return {name: (value,) for name, value in FIXED.items()}
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the cluster of a design as inputs of ASTRA-sim.
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
+        """Return the cluster and the iteration of a design as inputs of ASTRA-sim.
 
         Raises:
-          InvalidDesignError: It cannot be built, or ASTRA-sim fixes a parameter otherwise.
+          InvalidDesignError: It cannot be built, or ASTRA-sim lacks or fixes a parameter.
         """
         from archgym.simulators.cluster.formats.astra_sim import astra_sim_files
+        from archgym.simulators.kit.exports import stated
 
         for name in ("straggler", "quirks"):
             if name in self.options:
@@ -402,7 +404,19 @@ class ClusterSimulator(RowSimulator):
             raise InvalidDesignError(
                 "ASTRA-sim runs whole iterations; `fidelity` short runs parts. Use another one."
             )
-        return astra_sim_files(self.built(self.space.design_at(indices), workload))
+        design = self.space.design_at(indices)
+        own_ms = stated(self, indices, workload)["time_ms"]
+        if not _NETWORKS[self.fidelity].get("shared"):
+            return astra_sim_files(self.built(design, workload), own_ms)
+        # ASTRA-sim's links are not shared: the time without congestion is compared.
+        values = self.values_of(design)
+        free = {name: value for name, value in values.items() if name not in ("shared", "backend")}
+        try:
+            built = build(free, self.cluster, workload.content, self._efficiency)
+            found = run(built, shortcut="simulated" not in self.options)
+        except Infeasible as verdict:
+            raise InvalidDesignError(f"Without congestion, it cannot be built: {verdict}.") from None
+        return astra_sim_files(built, float(found.outcome.finish_ns.max()) / 1e6, own_ms)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises a model: name to (value, unit)."""

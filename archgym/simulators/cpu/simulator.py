@@ -46,6 +46,7 @@ from archgym.simulators.cpu.workloads.programs import (
 )
 from archgym.simulators.kit import (
     Columns,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     Laws,
@@ -508,7 +509,7 @@ class CpuSimulator(RowSimulator):
             at_once,
         )
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return the machine of a design as a configuration of ChampSim, with its trace.
 
         Raises:

@@ -52,6 +52,7 @@ from archgym.simulators.dram.workloads.trace import Trace, waits_not_compared
 from archgym.simulators.kit import (
     Columns,
     FileFormatError,
+    Files,
     InvalidArgumentError,
     Laws,
     Option,
@@ -458,7 +459,7 @@ class RamulatorSimulator(RowSimulator):
         known = (bins.value(index) for index in range(bins.size))
         return {"speed_bin": tuple(name for name in known if name not in OWN_BINS)}
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as a memory of Ramulator 2.1, with its requests and a driver.
 
         Raises:

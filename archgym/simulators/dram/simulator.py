@@ -55,6 +55,7 @@ from archgym.simulators.dram.workloads.trace import waits_not_compared
 from archgym.simulators.kit import (
     BatchResult,
     Columns,
+    Files,
     KitSimulator,
     Laws,
     Option,
@@ -405,7 +406,7 @@ class DramSimulator(KitSimulator):
         """Return characteristics of the trace on the device: name to (value, unit)."""
         return characterise(workload.content, self.device, self._wraps).rows()
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as files of DRAMSys.
 
         Raises:

@@ -13,6 +13,7 @@ import yaml
 
 from archgym.simulators.kit import (
     Columns,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     Laws,
@@ -433,7 +434,7 @@ class KvSimulator(RowSimulator):
             },
         }  # fmt: skip
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as settings of a serving engine, a cache layer or a router."""
         design: dict[str, Any] = dict(self.space.design_at(np.asarray(indices)))
         block = self._given["block_tokens"] or design["block_tokens"]

@@ -19,6 +19,7 @@ from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import (
     Columns,
     DesignSpace,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     InvalidSpaceError,
@@ -738,7 +739,7 @@ class MoeSimulator(RowSimulator):
         """Return the values that a format can express, by parameter that it lacks some of."""
         return {"expert_bits": VLLM_BITS} if form == VLLM else {}
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as YAML, or as a command line of vLLM or llama.cpp.
 
         Raises:

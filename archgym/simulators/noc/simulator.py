@@ -10,6 +10,7 @@ import numpy as np
 
 from archgym.simulators.kit import (
     Columns,
+    Files,
     InvalidDesignError,
     Laws,
     Option,
@@ -273,7 +274,7 @@ class NocSimulator(RowSimulator):
             "waiting": (float((p.waits_for >= 0).sum()), "packets that wait for another"),
         }
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as BookSim's configuration.
 
         Raises:

@@ -22,6 +22,7 @@ from archgym.simulators.kit import (
     BatchResult,
     Bottleneck,
     Columns,
+    Files,
     KitSimulator,
     Laws,
     Option,
@@ -289,7 +290,7 @@ class SocSimulator(KitSimulator):
         share = 1.0 if self._rules.exact_finish else FINISHED
         return laws_of(self.graph, designs, column, share)
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return the blocks of a design and the places of its tasks, or its traffic."""
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         designs = self._space.machine_of(canonical)[0]
