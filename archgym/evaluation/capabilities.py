@@ -146,6 +146,27 @@ class Exporting(Protocol):
 
 
 @runtime_checkable
+class Stating(Protocol):
+    """Simulator whose designs can be read from the files of its `exports`."""
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what files of a format say of a design, nested as there, without simulating it.
+
+        Options of a command line are members of `--`.
+
+        Args:
+          form: One of `exports`.
+          indices: (n_parameters,), a canonical design.
+          workload: One that this simulator made.
+
+        Raises:
+          InvalidDesignError: The format cannot express the design.
+        """
+
+
+@runtime_checkable
 class Expressing(Protocol):
     """Simulator with formats that lack some values of parameters."""
 

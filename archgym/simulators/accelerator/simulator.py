@@ -18,6 +18,7 @@ from archgym.simulators.accelerator.formats.export import (
     FORMATS,
     TIMELOOP,
     architecture_files,
+    architecture_settings,
     expressible_mapping,
     shared_dimensions,
     timeloop_files,
@@ -27,6 +28,7 @@ from archgym.simulators.accelerator.formats.scale_sim import (
     SCALE_SIM,
     SCALE_SIM_DOC,
     scale_sim_files,
+    scale_sim_settings,
 )
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
@@ -449,6 +451,17 @@ class AcceleratorSimulator(RowSimulator):
                     )
                 layers[place] = (name, problem, other)
         return timeloop_files(built, layers, ratios)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what files say of an array or an accelerator; see `Stating.file_settings`."""
+        if form == SCALE_SIM:
+            return scale_sim_settings(self.space.design_at(indices))
+        if self._mappings is not None:
+            raise InvalidDesignError("A mapping of one accelerator is not read from its files.")
+        built, _ = self.mapped(indices, workload, maps_layers=False)
+        return architecture_settings(form, built)
 
     def mapped(
         self, indices: np.ndarray, workload: Workload, *, maps_layers: bool = True

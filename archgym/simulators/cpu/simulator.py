@@ -536,6 +536,17 @@ class CpuSimulator(RowSimulator):
         records = generate(program.name, self._n + _IN_FLIGHT)
         return champsim_files(found.running, records, warmup, length, metrics)
 
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what `champsim_config.json` says of a machine; see `Stating.file_settings`."""
+        from archgym.simulators.cpu.formats.champsim import champsim_config
+
+        found = self.built(indices)
+        if isinstance(found, str):
+            raise InvalidDesignError(f"The design cannot be built: {found}.")
+        return champsim_config(found.running)
+
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises the program's counted region: name to (value, unit)."""
         program: Program = workload.content

@@ -474,6 +474,16 @@ class RamulatorSimulator(RowSimulator):
             configuration, self.made, workload.name, bursts.requests, bursts.first, metrics
         )
 
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what `memory.py` says of a memory; see `Stating.file_settings`."""
+        from archgym.simulators.dram.formats.export import ramulator_memory
+        from archgym.simulators.kit.exports import python_settings
+
+        configuration = self.configuration(self.space.design_at(indices))
+        return python_settings(ramulator_memory(configuration, self.made))
+
 
 def _load(device: str) -> tuple[Standard, str]:
     """Return a device's family, and the name under which a task cites the device.

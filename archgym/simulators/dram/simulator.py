@@ -414,12 +414,24 @@ class DramSimulator(KitSimulator):
         """
         from archgym.simulators.dram.formats.export import dramsys_files
 
+        controller, mapping = self._controller(indices)
+        metrics = stated(self, indices, workload)
+        return dramsys_files(controller, mapping, self.device, workload.content, metrics)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what files of DRAMSys say of a design; see `Stating.file_settings`."""
+        from archgym.simulators.dram.formats.export import dramsys_settings
+
+        return dramsys_settings(*self._controller(indices), self.device)
+
+    def _controller(self, indices: np.ndarray) -> tuple[dict[str, Any], AddressMapping]:
+        """Return the controller's settings of a design, and its address mapping."""
         design = self.space.design_at(indices)
         controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
         name = str(design.get("address_mapping", next(iter(LAYOUTS))))
-        mapping = self._mapping or layout(name, self.device)
-        metrics = stated(self, indices, workload)
-        return dramsys_files(controller, mapping, self.device, workload.content, metrics)
+        return controller, self._mapping or layout(name, self.device)
 
     def _mapping_index(self, indices: np.ndarray) -> np.ndarray:
         """Return (n,) int64, the designs' rows of the decoded trace."""

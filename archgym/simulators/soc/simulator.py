@@ -23,6 +23,7 @@ from archgym.simulators.kit import (
     Bottleneck,
     Columns,
     Files,
+    InvalidDesignError,
     KitSimulator,
     Laws,
     Option,
@@ -295,6 +296,14 @@ class SocSimulator(KitSimulator):
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         designs = self._space.machine_of(canonical)[0]
         return (traffic_files if form == "traffic" else system_files)(self.graph, designs)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what `system.json` says of a design; see `Stating.file_settings`."""
+        if form == "traffic":
+            raise InvalidDesignError("Traffic is a workload, and states no design.")
+        return _system(self.graph, self._space.machine_of(np.asarray(indices)[None, :])[0])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""

@@ -6,6 +6,7 @@ traces, and the command that takes them.
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from archgym.simulators.cluster.formats.chakra import traces
@@ -15,17 +16,33 @@ from archgym.simulators.kit import InvalidDesignError
 from archgym.simulators.kit.exports import Number, Tool, folder
 
 TRACE: Final = "iteration"
+SPREAD: Final = "archgym"
 # Parameters that unmodified ASTRA-sim fixes, with the value that it has.
 FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
 
 
+def astra_sim_settings(
+    system: System, efficiency: float, spread: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the content of the network's and the system's files.
+
+    Args:
+      system: System of a design.
+      efficiency: Part of the peak that products reach.
+      spread: Parameters of the design that only the traces express; ASTRA-sim does not read them.
+    """
+    content = {**_system(system, efficiency), SPREAD: spread}
+    return {"network.yml": _network(system), "system.json": content}
+
+
 def astra_sim_files(
-    built: Built, time_ms: float, shared_ms: float | None = None
+    built: Built, spread: Mapping[str, Any], time_ms: float, shared_ms: float | None = None
 ) -> dict[str, str | bytes]:
     """Return a cluster and its iteration as ASTRA-sim reads them.
 
     Args:
       built: A design that can run, on a network that ASTRA-sim has.
+      spread: As `astra_sim_settings` takes it.
       time_ms: Time of the iteration on that network [ms].
       shared_ms: Time that the design's own fidelity states, where its messages share links [ms].
 
@@ -36,13 +53,15 @@ def astra_sim_files(
     _check(system)
     if built.parallelism.pp == 1 < built.parallelism.interleave:
         raise InvalidDesignError(
-            "With one stage, parts of the layers follow each other on the same NPU, and ASTRA-sim 2 "
+            "With one stage, parts of the layers follow each other on one NPU, and ASTRA-sim 2 "
             "aborts on messages to itself. Set `interleave` to 1."
         )
     made = traces(built)
+    settings = astra_sim_settings(system, built.parallelism.efficiency, spread)
+    network = settings["network.yml"].items()
     files: dict[str, str | bytes] = {
-        "network.yml": _network(system),
-        "system.json": _text(_system(system, built.parallelism.efficiency)),
+        "network.yml": "".join(f"{name}: {json.dumps(row)}\n" for name, row in network),
+        "system.json": _text(settings["system.json"]),
         "memory.json": _text({"memory-type": "NO_MEMORY_EXPANSION"}),
         **{f"{TRACE}.{npu}.et": content for npu, content in enumerate(made)},
     }
@@ -63,7 +82,10 @@ def astra_sim_files(
         scale=1e6,
         after=("finished, ",),
     )
-    differences = []
+    differences = [
+        f"`{SPREAD}` of system.json says how the work is spread. ASTRA-sim does not read it, but "
+        "the traces, which are made of it."
+    ]
     if shared_ms is not None:
         differences.append(
             f"Messages share links in the design's fidelity, which states {shared_ms:.9g} ms. The "
@@ -113,19 +135,16 @@ def _text(content: Any) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def _network(system: System) -> str:
-    """Return the network; ASTRA-sim takes no dimension with a single NPU."""
-
-    def row(values: tuple[Any, ...]) -> str:
-        kept = (value for value, n in zip(values, system.npus, strict=True) if n > 1)
-        return f"[ {', '.join(map(str, kept))} ]"
-
-    return (
-        f"topology: {row(system.topology)}\n"
-        f"npus_count: {row(system.npus)}\n"
-        f"bandwidth: {row(tuple(float(b) for b in system.bandwidth))}  # GB/s\n"
-        f"latency: {row(tuple(float(t) for t in system.latency))}  # ns\n"
-    )
+def _network(system: System) -> dict[str, list[Any]]:
+    """Return the network [GB/s, ns]; ASTRA-sim takes no dimension with a single NPU."""
+    rows = {
+        "topology": system.topology, "npus_count": system.npus,
+        "bandwidth": map(float, system.bandwidth), "latency": map(float, system.latency),
+    }  # fmt: skip
+    return {
+        name: [value for value, n in zip(row, system.npus, strict=True) if n > 1]
+        for name, row in rows.items()
+    }
 
 
 def _system(system: System, efficiency: float) -> dict[str, Any]:

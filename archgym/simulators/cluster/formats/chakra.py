@@ -5,9 +5,7 @@ Chakra (github.com/mlcommons/chakra, `et_def.proto`) have more fields than are d
 reader of Protocol Buffers skips what it does not know.
 """
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import cache
 from typing import Any, Final
 
@@ -17,8 +15,6 @@ from archgym.simulators.cluster.kernel.iteration import training_graphs
 from archgym.simulators.cluster.machine.design import Built
 from archgym.simulators.kit import FileFormatError, InvalidDesignError
 
-PARALLELISM: Final = "parallelism"
-"""Attribute of a trace's metadata with our parallelisation, which ASTRA-sim ignores."""
 # Numbers of Chakra by our kinds of nodes and collectives.
 _KINDS: Final = {state.COMPUTE: 4, state.SEND: 5, state.RECEIVE: 6, state.COLLECTIVE: 7}
 _COLLECTIVES: Final = {
@@ -32,7 +28,7 @@ _FIELDS: Final[dict[str, dict[str, tuple[int, str]]]] = {
     "BoolList": {"values": (1, "bool list")},
     "Attribute": {
         "name": (1, "string"), "uint64_val": (13, "uint64"), "bool_val": (27, "bool"),
-        "bool_list": (28, "BoolList"), "string_val": (29, "string"),
+        "bool_list": (28, "BoolList"),
     },
     "Metadata": {"version": (1, "string"), "attr": (2, "Attribute list")},
     "Node": {
@@ -92,9 +88,7 @@ def traces(built: Built) -> list[bytes]:
             f"{n_nodes:,} on {built.system.n_npus:,} NPUs. Use a larger `microbatch`, or fewer "
             "NPUs (`--option npus=N`)."
         )
-    head = messages()["Metadata"](version="0.0.4")
-    _attribute(head, PARALLELISM, string_val=json.dumps(asdict(built.parallelism)))
-    begin = _delimited(head)
+    begin = _delimited(messages()["Metadata"](version="0.0.4"))
     involved = [place for place, n in enumerate(built.system.npus) if n > 1]
     stages = [_stage(graphs, number, involved) for number in range(len(graphs.ranges))]
     found = []
@@ -188,4 +182,3 @@ def read_trace(content: bytes, name: str) -> Iterator[Any]:
             problem = f"message {count + 1} is not one of a Chakra trace"
             raise FileFormatError(name, None, problem) from None
         at, count = at + size, count + 1
-
