@@ -13,7 +13,12 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidDesignError, SimulatorError
+from archgym.errors import (
+    FileFormatError,
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+)
 from archgym.evaluation.capabilities import Stating
 from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import Simulator, Workload
@@ -34,6 +39,7 @@ _MOST_LEAVES: Final = 20_000
 # chosen: a parameter with more values is tried at as many of them, evenly spread, and then closer.
 _MOST_VALUES: Final = 1_000
 _PASSES: Final = 8
+_MOST_TRIED: Final = 50_000
 _SHOWN: Final = 60
 # Timeloop marks nodes of an architecture.
 _TAGS: Final = ("!Component", "!Container", "!Nothing", "!Hierarchical", "!Parallel")
@@ -131,11 +137,10 @@ class _Search:
             inner = unrestricted(self._simulator)
             assert isinstance(inner, Stating)
             whole = inner.space.indices_of(self._space.design_at(indices))
-            found: Leaves | None
+            found: Leaves | None = None
             try:
-                stated = inner.file_settings(self._form, whole, self._workload)
-                found = dict(_leaves(stated))
-            except (InvalidDesignError, SimulatorError):
+                found = dict(_leaves(inner.file_settings(self._form, whole, self._workload)))
+            except (InvalidArgumentError, InvalidDesignError, SimulatorError):
                 found = None
             self._seen[key] = found
             self._names |= (found or {}).keys()
@@ -155,16 +160,18 @@ class _Search:
 
     def found(self, where: Mapping[Key, str], unread: list[str]) -> FoundDesign:
         """Return the nearest design."""
-        best = self._distance(self._best)
+        best, nearest = self._descend(self._best)
+        # Settings of two parameters at once: a change that mends one of them may spoil others.
         for _ in range(_PASSES):
             before = best
-            for place in range(self._space.n_parameters):
-                for other in self._others(place):
-                    distance = self._distance(other)
+            for place, other in self._mending(nearest) if best[0] else ():
+                if len(self._seen) < _MOST_TRIED:
+                    distance, other = self._descend(other, place)
                     if distance < best:
-                        best, self._best = distance, other
+                        best, nearest = distance, other
             if best == before:
                 break
+        self._best = nearest
         if math.isinf(best[0]):
             raise InvalidDesignError(
                 f"No design near the default has settings of {self._form}: "
@@ -190,13 +197,40 @@ class _Search:
         }
         return FoundDesign(self._form, design, (*unclear, *unread), assumed)
 
-    def _others(self, place: int) -> Iterator[np.ndarray]:
+    def _descend(
+        self, start: np.ndarray, held: int = -1
+    ) -> tuple[tuple[float, float, float], np.ndarray]:
+        """Change parameters one by one as long as that helps; return what is left, and where."""
+        best = self._distance(start)
+        for _ in range(_PASSES):
+            before = best
+            for place in range(self._space.n_parameters):
+                for other in self._others(start, place) if place != held else ():
+                    distance = self._distance(other)
+                    if distance < best:
+                        best, start = distance, other
+            if best == before:
+                break
+        return best, start
+
+    def _mending(self, start: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """Return the changes of one parameter after which a setting that differed is equal."""
+        own = self._settings(start) or {}
+        wrong = [key for key, value in self._given.items() if own.get(key) != value]
+        return [
+            (place, other)
+            for place in range(self._space.n_parameters)
+            for other in self._others(start, place)
+            if any((self._settings(other) or {}).get(key) == self._given[key] for key in wrong)
+        ]
+
+    def _others(self, start: np.ndarray, place: int) -> Iterator[np.ndarray]:
         """Yield the designs that differ in one parameter, as far as there are not too many."""
         size = self._space.parameters[place].size
         step = -(-size // _MOST_VALUES)
         for value in range(0, size, step):
-            if value != self._best[place]:
-                other = self._best.copy()
+            if value != start[place]:
+                other = start.copy()
                 other[place] = value
                 yield self._space.canonical(other[None, :])[0]
 
@@ -205,7 +239,7 @@ class _Search:
         best = self._distance(self._best)
         return any(
             other[place] != self._best[place] and self._distance(other) == best
-            for other in self._others(place)
+            for other in self._others(self._best, place)
         )
 
 

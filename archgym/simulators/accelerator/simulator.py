@@ -460,6 +460,8 @@ class AcceleratorSimulator(RowSimulator):
             return scale_sim_settings(self.space.design_at(indices))
         if self._mappings is not None:
             raise InvalidDesignError("A mapping of one accelerator is not read from its files.")
+        if not self.space.feasible(np.asarray(indices)[None, :])[0]:
+            raise InvalidDesignError("The design breaks a constraint of its space.")
         built, _ = self.mapped(indices, workload, maps_layers=False)
         return architecture_settings(form, built)
 

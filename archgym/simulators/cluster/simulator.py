@@ -429,8 +429,8 @@ class ClusterSimulator(RowSimulator):
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
         found = astra_sim_settings(system, self._efficiency, _spread(design))
-        command = {"num-queues-per-dim": system.queues}
-        return {**found["network.yml"], **found["system.json"], "--": command}
+        options = found.pop("--")
+        return {**{k: v for file in found.values() for k, v in file.items()}, "--": options}
 
     def _uncongested(self, design: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a design says, of messages that share no link."""

@@ -25,7 +25,7 @@ from archgym.simulators.kit import (
     report_loss,
     require_kept,
 )
-from archgym.simulators.kit.exports import Tool, folder
+from archgym.simulators.kit.exports import Tool, command_options, folder
 from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
 from archgym.simulators.kv.machine import TIERS
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
@@ -444,7 +444,10 @@ class KvSimulator(RowSimulator):
         """Return the settings of a tool by key; see `Stating.file_settings`."""
         known, about = self._known(indices), TOOLS[form]
         found: dict[str, Any] = found_of(form, known)
-        return found if about.get("file") else {"--": found}
+        if about.get("file"):
+            return found
+        always = {name: value for name, value, _ in command_options(about["command"])}
+        return {"--": {**always, **found}}
 
     def _known(self, indices: np.ndarray) -> dict[str, Any]:
         """Return the values of a design, with sizes that follow from them."""

@@ -275,7 +275,7 @@ def architecture_settings(form: str, architecture: Architecture) -> dict[str, An
     text = architecture_yaml(architecture)
     if form == TIMELOOP:
         text = timeloop_architecture_text(architecture).replace("!C", "# C")
-    found: dict[str, Any] = yaml.safe_load(text)
+    found: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return found
 
 

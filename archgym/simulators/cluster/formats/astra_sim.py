@@ -17,6 +17,7 @@ from archgym.simulators.kit.exports import Number, Tool, folder
 
 TRACE: Final = "iteration"
 SPREAD: Final = "archgym"
+_MEMORY: Final = {"memory-type": "NO_MEMORY_EXPANSION"}
 # Parameters that unmodified ASTRA-sim fixes, with the value that it has.
 FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
 
@@ -24,7 +25,7 @@ FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
 def astra_sim_settings(
     system: System, efficiency: float, spread: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Return the content of the network's and the system's files.
+    """Return the content of the files on network, system and memory, and the command's options.
 
     Args:
       system: System of a design.
@@ -32,7 +33,18 @@ def astra_sim_settings(
       spread: Parameters of the design that only the traces express; ASTRA-sim does not read them.
     """
     content = {**_system(system, efficiency), SPREAD: spread}
-    return {"network.yml": _network(system), "system.json": content}
+    return {
+        "network.yml": _network(system), "system.json": content, "memory.json": _MEMORY,
+        "--": _options(system),
+    }  # fmt: skip
+
+
+def _options(system: System) -> dict[str, Any]:
+    return {
+        "workload-configuration": TRACE, "system-configuration": "system.json",
+        "network-configuration": "network.yml", "remote-memory-configuration": "memory.json",
+        "num-queues-per-dim": system.queues,
+    }  # fmt: skip
 
 
 def astra_sim_files(
@@ -62,7 +74,7 @@ def astra_sim_files(
     files: dict[str, str | bytes] = {
         "network.yml": "".join(f"{name}: {json.dumps(row)}\n" for name, row in network),
         "system.json": _text(settings["system.json"]),
-        "memory.json": _text({"memory-type": "NO_MEMORY_EXPANSION"}),
+        "memory.json": _text(_MEMORY),
         **{f"{TRACE}.{npu}.et": content for npu, content in enumerate(made)},
     }
     kind = "Aware" if system.backend == "aware" else "Unaware"
@@ -93,10 +105,8 @@ def astra_sim_files(
             "compared. `--fidelity congestion-free` searches with it."
         )
     command = "".join(_links(system.n_npus)) if len(made) == 1 else ""
-    command += (
-        f'"$tool" --workload-configuration={TRACE} --system-configuration=system.json \\\n'
-        "  --network-configuration=network.yml --remote-memory-configuration=memory.json \\\n"
-        f"  --num-queues-per-dim={system.queues}"
+    command += " \\\n  ".join(
+        ['"$tool"', *(f"--{name}={value}" for name, value in _options(system).items())]
     )
     return folder(tool, files, command, [number], differences=differences)
 
