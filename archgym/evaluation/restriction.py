@@ -27,6 +27,7 @@ from archgym.errors import (
 from archgym.evaluation.capabilities import (
     Bottleneck,
     Facts,
+    Files,
     bottlenecks_of,
     bounds_of,
     breakdown_of,
@@ -287,7 +288,7 @@ class WrappedSimulator(Simulator):
         """Return the values that a format can express, by parameter that it lacks some of."""
         return expressible(self.inner, form)
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design in the format of another tool: the texts of files by their names."""
         return exported(self.inner, form, self._of_inner(indices[None, :])[0], workload)
 

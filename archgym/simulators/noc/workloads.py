@@ -23,7 +23,7 @@ _MOST_FLITS: Final = 2**23
 # chosen: this many packets of a file take seconds, and no sum of its cycles overflows.
 _LAST: Final = 2**40
 COLUMNS: Final = ("cycle", "source", "destination", "flits", "waits_for")
-_MORE: Final = ([], ["waits_for"], ["type"], ["type", "waits_for"])
+_MORE: Final[tuple[list[str], ...]] = ([], ["waits_for"], ["type"], ["type", "waits_for"])
 LOADS: Final = ("uniform", "transpose", "bitcomp", "shuffle", "neighbor", "tornado")
 """Patterns of BookSim that nodes make by themselves."""
 

@@ -14,8 +14,10 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, Final
 
+import yaml
+
 from archgym.simulators.kit import InvalidDesignError
-from archgym.simulators.kit.exports import Tool, folder
+from archgym.simulators.kit.exports import Tool, command_options, folder
 from archgym.simulators.moe.machine.columns import CpuRule
 from archgym.simulators.moe.machine.engines import BITS, precision_of
 from archgym.simulators.moe.machine.hardware import NodePreset
@@ -73,7 +75,7 @@ def serving_files(
     server: NodePreset,
     design: Mapping[str, Any],
     context_tokens: int,
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """Return a way of serving in a format.
 
     Args:
@@ -124,6 +126,17 @@ def serving_files(
         differences=notes,
         why_none="The engine serves until it is stopped; times are measured by its users' clients.",
     )
+
+
+def serving_settings(
+    form: str, serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> dict[str, Any]:
+    """Return what a way of serving says in a format; arguments are those of `serving_files`."""
+    if form == SERVING:
+        found: dict[str, Any] = yaml.safe_load(_yaml(serving, model, server))
+        return found
+    command, _ = _COMMANDS[form](serving, model, server, context_tokens)
+    return {"--": {name: value for name, value, _ in command_options(command)}}
 
 
 def _yaml(serving: Serving, model: MoeModel, server: NodePreset) -> str:
@@ -351,3 +364,6 @@ def _layers_on_host(
             f"{server.host.memory_gb:g} GB: the rest is read from the drive."
         )
     return on_host, notes
+
+
+_COMMANDS: Final = {VLLM: _vllm, LLAMA_CPP: _llama_cpp}
