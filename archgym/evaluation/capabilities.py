@@ -284,6 +284,15 @@ def widened(simulator: Simulator, names: Sequence[str]) -> Simulator:
     return made
 
 
+def stated_settings(
+    simulator: Simulator, form: str, indices: np.ndarray, workload: Workload
+) -> Mapping[str, Any]:
+    """Return what the files of an export say of a design, if the simulator reads them at all."""
+    return (
+        simulator.file_settings(form, indices, workload) if isinstance(simulator, Stating) else {}
+    )
+
+
 def exported(simulator: Simulator, form: str, indices: np.ndarray, workload: Workload) -> Files:
     """Return a design in one of the simulator's `exports`; see `Exporting`."""
     if not isinstance(simulator, Exporting):

@@ -17,15 +17,13 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.capabilities import Files, exported
-from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
-    simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import StandIn
+from archgym.evaluation.stand_in import stood_in_for
 from archgym.files.remote import local_output, placed
 from archgym.files.storage import make_folder, write_atomic
 from archgym.report.commands import evaluate_command
@@ -120,7 +118,7 @@ def export_formats(simulator: Simulator) -> dict[str, str]:
     Args:
       simulator: Simulator, table or proxy.
     """
-    return {**_real(simulator).spec.exports, **GENERAL_FORMATS}
+    return {**stood_in_for(simulator).spec.exports, **GENERAL_FORMATS}
 
 
 def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> UnknownNameError:
@@ -131,7 +129,7 @@ def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> Unk
       form: Requested form.
       known: Formats that there are.
     """
-    real = _real(simulator)
+    real = stood_in_for(simulator)
     option = real.spec.exports_of_options.get(form)
     if option is None:
         return unknown_name(f"format of simulator {real.name!r}", form, known)
@@ -181,18 +179,6 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
     return Export(form, files, missed)
 
 
-def _real(simulator: Simulator) -> Simulator:
-    """Return the simulator in whose place a table or proxy answers."""
-    source = unrestricted(simulator)
-    if not isinstance(source, StandIn):
-        return simulator
-    said = source.declaration
-    space = said.space_name if source is simulator else simulator.space.name
-    options = {name: value for name, value in said.options.items() if name != "proxy"}
-    kind = simulator_class(said.simulator)
-    return make_simulator(kind, space, said.fidelity, options)
-
-
 def files_by_workload(task: Task, indices: np.ndarray, form: str) -> dict[str, Files]:
     """Return a design in one of its simulator's formats, for each workload of a task.
 
@@ -204,7 +190,7 @@ def files_by_workload(task: Task, indices: np.ndarray, form: str) -> dict[str, F
     Raises:
       InvalidDesignError: The design cannot be built, or the format cannot express it.
     """
-    simulator = _real(task.simulator)
+    simulator = stood_in_for(task.simulator)
     by_workload: dict[str, Files] = {}
     for weighted in task.workloads:
         workload = weighted.workload

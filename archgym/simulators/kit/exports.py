@@ -19,16 +19,14 @@ Example:
     81500.0
 """
 
-import ast
 import csv
 import io
 import json
 import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from typing import Any, Final, final
 
 import numpy as np
@@ -38,6 +36,8 @@ from archgym.errors import FileFormatError, InvalidDesignError, sentence
 from archgym.evaluation.capabilities import Files
 from archgym.evaluation.metrics import Metrics
 from archgym.evaluation.simulator import Simulator, Workload
+from archgym.files.tool_texts import command_options as command_options
+from archgym.files.tool_texts import python_settings as python_settings
 
 README: Final = "README.md"
 RUN: Final = "run.sh"
@@ -53,9 +53,6 @@ NETWORK_NODES: Final = 64
 FLIT_BYTES: Final = 16
 """Bytes of a flit in such traffic."""
 _FORMAT: Final = 1
-_DEFAULTED: Final = re.compile(r"\$\{\w+:-([^}]*)\}")
-# chosen: more than any memory has channels.
-_MOST_COPIES: Final = 1_024
 _NUMBER: Final = re.compile(
     r"\s*([-+]?(?:\d{1,30}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,3})?|nan|inf))(?![\w.])\s*(\S*)"
 )
@@ -332,79 +329,3 @@ def packet_files(
         "traffic.csv": "\n".join(["cycle,source,destination,flits,waits_for", *lines, ""]),
         "nodes.csv": "\n".join(["node,block", *blocks, ""]),
     }
-
-
-def command_options(text: str) -> Iterator[tuple[str, str | bool, int]]:
-    """Yield the options of command lines with their values and lines, and exported variables.
-
-    An option without a value is True, and `${NAME:-value}` is its value.
-
-    Raises:
-      FileFormatError: A line with options has an open quotation.
-
-    Example:
-      >>> list(command_options("serve --port 8000 --quiet"))
-      [('port', '8000', 1), ('quiet', True, 1)]
-    """
-    for number, line in enumerate(text.replace("\\\n", " \n").splitlines(), 1):
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            if "--" not in line:
-                continue
-            raise FileFormatError("command line", number, str(error)) from None
-        for word, following in pairwise([*words, "--"]):
-            name, separator, value = word.removeprefix("--").partition("=")
-            if word == "export":
-                name, _, value = following.partition("=")
-                yield name, value, number
-            elif word.startswith("--") and name:
-                is_flag = not separator and following.startswith("--")
-                given = value if separator else following
-                yield name, is_flag or _DEFAULTED.sub(r"\1", given), number
-
-
-def python_settings(text: str) -> dict[str, Any]:
-    """Return the calls of a Python text as nested data; nothing runs.
-
-    A call of `package.kind.Name(key=value)` is a mapping of `impl` to the name and of keys to
-    values, and each one that is assigned is a member by its kind. Names mean what was assigned to
-    them, and a list over `range(n)` has n equal members.
-
-    Raises:
-      SyntaxError: The text is not Python.
-
-    Example:
-      >>> python_settings("a = [x.part.Wheel() for _ in range(2)]; b = x.car.Van(size=3, parts=a)")
-      {'car': {'impl': 'Van', 'size': 3, 'parts': [{'impl': 'Wheel'}, {'impl': 'Wheel'}]}}
-    """
-    names: dict[str, Any] = {}
-    found: dict[str, Any] = {}
-    for statement in ast.parse(text).body:
-        if not isinstance(statement, ast.Assign):
-            continue
-        value = _python_value(statement.value, names)
-        names |= {each.id: value for each in statement.targets if isinstance(each, ast.Name)}
-        called = statement.value
-        if isinstance(called, ast.Call) and isinstance(called.func, ast.Attribute):
-            kind = getattr(called.func.value, "attr", "")
-            found |= {kind: value} if kind else {}
-    return found
-
-
-def _python_value(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.Name):
-        return names.get(node.id)
-    if isinstance(node, ast.List):
-        return [_python_value(each, names) for each in node.elts]
-    if isinstance(node, ast.ListComp):
-        over = node.generators[0].iter
-        count = _python_value(over.args[-1], names) if isinstance(over, ast.Call) else None
-        one = _python_value(node.elt, names)
-        return [one] * min(count, _MOST_COPIES) if isinstance(count, int) else None
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        keys = {word.arg: _python_value(word.value, names) for word in node.keywords if word.arg}
-        return {"impl": node.func.attr, **keys}
-    return None

@@ -8,6 +8,7 @@ needs no second table of names.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -19,17 +20,14 @@ from archgym.errors import (
     InvalidDesignError,
     SimulatorError,
 )
-from archgym.evaluation.capabilities import Stating
+from archgym.evaluation.capabilities import Stating, stated_settings
 from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import Simulator, Workload
+from archgym.evaluation.stand_in import stood_in_for
+from archgym.files.tool_texts import command_options, python_settings
 from archgym.files.yaml_document import Node, read_document, read_json, read_text
-from archgym.simulators.kit.exports import (
-    EXPECTED,
-    README,
-    command_options,
-    python_settings,
-)
 from archgym.spaces.design import Design
+from archgym.tasks.task import Task
 
 Key = tuple[str | int, ...]
 Leaves = dict[Key, Any]
@@ -39,8 +37,13 @@ _MOST_LEAVES: Final = 20_000
 # chosen: a parameter with more values is tried at as many of them, evenly spread, and then closer.
 _MOST_VALUES: Final = 1_000
 _PASSES: Final = 8
+_DRAWN: Final = 200
+_STARTS: Final = 4
 _MOST_TRIED: Final = 50_000
+_MOST_PAIRED: Final = 10_000
 _SHOWN: Final = 60
+# What `kit.exports` writes for readers, and not for the tool.
+_DESCRIBING: Final = ("README.md", "expected.json")
 # Timeloop marks nodes of an architecture.
 _TAGS: Final = ("!Component", "!Container", "!Nothing", "!Hierarchical", "!Parallel")
 # Files of workers that only prefill, next to those of the others.
@@ -78,7 +81,7 @@ def states_design(path: Path) -> bool:
     """Return True if a path may hold a design in a tool's form: no design or study of ours."""
     if path.is_dir():
         return not (path / "study.json").exists()
-    return (path.is_file() and path.suffix != ".json") or _is_tools_json(path)
+    return path.is_file() and (path.suffix != ".json" or _is_tools_json(path))
 
 
 def _is_tools_json(path: Path) -> bool:
@@ -91,27 +94,34 @@ def _is_tools_json(path: Path) -> bool:
     return not is_design and any(isinstance(value, dict) for value in data.values())
 
 
-def design_of_files(simulator: Simulator, workload: Workload, path: Path) -> FoundDesign:
-    """Return the design that a tool's files state.
+def design_of_files(task: Task, path: Path) -> FoundDesign:
+    """Return the design of a task that a tool's files state.
 
     Args:
-      simulator: Simulator whose exports the files may be.
-      workload: Workload of the task, which some settings depend on.
+      task: Task whose simulator writes such files; some settings depend on its first workload.
       path: A file, or a folder with the files of an export.
 
     Raises:
       FileFormatError: The files cannot be read, or state no design of the space.
     """
     given, where, unread = _read(path)
-    if isinstance(unrestricted(simulator), Stating):
-        choices: list[tuple[int, int, _Search]] = []
-        for form in unrestricted(simulator).spec.exports:
-            search = _Search(simulator, workload, form, given)
-            if search.n_known:
-                choices.append((-search.n_known, len(choices), search))
-        if choices:
-            return min(choices)[2].found(where, unread)
-    forms = ", ".join(unrestricted(simulator).spec.exports) or "none"
+    simulator, weighted = stood_in_for(task.simulator), task.workloads[0]
+    workload = weighted.workload
+    if simulator is not task.simulator:
+        workload = simulator.workload(weighted.source)
+    exports = unrestricted(simulator).spec.exports
+    choices: list[tuple[int, int, _Search]] = []
+    for form in exports if isinstance(unrestricted(simulator), Stating) else ():
+        search = _Search(simulator, workload, form, given, where)
+        if search.n_known:
+            choices.append((-search.n_known, len(choices), search))
+    if choices:
+        return min(choices)[2].found(unread)
+    nested = {str(key[0]) for key, value in given.items() if len(key) > 1 or value is None}
+    mistaken = sorted(nested & set(task.space.names))
+    if mistaken:
+        raise FileFormatError(path, None, f"`{mistaken[0]}` must be one value; got several")
+    forms = ", ".join(exports) or "none"
     raise FileFormatError(
         path, None, f"states no design of {simulator.name!r} in one of its formats ({forms})"
     )
@@ -121,25 +131,34 @@ def design_of_files(simulator: Simulator, workload: Workload, path: Path) -> Fou
 class _Search:
     """Search for the design whose settings are those of files."""
 
-    def __init__(self, simulator: Simulator, workload: Workload, form: str, given: Leaves) -> None:
+    def __init__(
+        self,
+        simulator: Simulator,
+        workload: Workload,
+        form: str,
+        given: Leaves,
+        where: Mapping[Key, str],
+    ) -> None:
         self._simulator, self._workload, self._form = simulator, workload, form
-        self._space, self._given = simulator.space, given
+        self._space, self._given, self._where = simulator.space, given, where
         self._seen: dict[bytes, Leaves | None] = {}
         self._names: set[Key] = set()
         self._best = self._space.canonical(self._space.default_indices[None, :])[0]
         self._settings(self._best)
-        self.n_known = len(self._names & given.keys())
+        if all(key[0] == "--" for key in given) and not any(key[0] == "--" for key in self._names):
+            # Options of a command line, which engines read from a file as well.
+            self._given = {key[1:]: value for key, value in given.items()}
+            self._where = {key[1:]: place for key, place in where.items()}
+        self.n_known = len(self._names & self._given.keys())
 
     def _settings(self, indices: np.ndarray) -> Leaves | None:
         """Return the settings of a design; None if it has none."""
         key = indices.tobytes()
         if key not in self._seen:
-            inner = unrestricted(self._simulator)
-            assert isinstance(inner, Stating)
-            whole = inner.space.indices_of(self._space.design_at(indices))
             found: Leaves | None = None
             try:
-                found = dict(_leaves(inner.file_settings(self._form, whole, self._workload)))
+                stated = stated_settings(self._simulator, self._form, indices, self._workload)
+                found = dict(_leaves(stated))
             except (InvalidArgumentError, InvalidDesignError, SimulatorError):
                 found = None
             self._seen[key] = found
@@ -158,9 +177,19 @@ class _Search:
                 size += _difference(own.get(key), value)
         return n_unequal, float(len(own.keys() - self._given.keys())), size
 
-    def found(self, where: Mapping[Key, str], unread: list[str]) -> FoundDesign:
+    def found(self, unread: list[str]) -> FoundDesign:
         """Return the nearest design."""
-        best, nearest = self._descend(self._best)
+        default = self._best
+        best, nearest = self._descend(default)
+        # Settings that only some designs have show only there.
+        n_names = len(self._names)
+        drawn = self._space.sample(_DRAWN if best[0] else 0, np.random.default_rng(0))
+        starts = sorted(self._space.canonical(drawn), key=self._distance)
+        is_new = len(self._names) > n_names or self._wrong(nearest)
+        for start in starts[: _STARTS if is_new else 0]:
+            distance, other = self._descend(start)
+            if distance < best:
+                best, nearest = distance, other
         # Settings of two parameters at once: a change that mends one of them may spoil others.
         for _ in range(_PASSES):
             before = best
@@ -171,6 +200,13 @@ class _Search:
                         best, nearest = distance, other
             if best == before:
                 break
+        if self._wrong(nearest):
+            best, nearest = self._paired(best, nearest)
+        for place in range(self._space.n_parameters):
+            other = nearest.copy()
+            other[place] = default[place]
+            other = self._space.canonical(other[None, :])[0]
+            nearest = other if self._distance(other) == best else nearest
         self._best = nearest
         if math.isinf(best[0]):
             raise InvalidDesignError(
@@ -183,11 +219,14 @@ class _Search:
         roots = {key[0] for key in self._names}
         unclear: dict[str, None] = {}
         for key, value in self._given.items():
-            if (key in own and own[key] == value) or (key[0] == "--" and not is_command):
+            if key in own and own[key] == value:
+                continue
+            if key[0] == "--" and not is_command:
+                unclear[f"{self._where[key].partition(':')[0]}: options of a command"] = None
                 continue
             known = f"; designs have {str(own[key])[:_SHOWN]}" if key in own else ""
             text = _shown(key, value) + known if key[0] in roots else str(key[0])
-            unclear[f"{where[key]}: {text}"] = None
+            unclear[f"{self._where[key]}: {text}"] = None
         design = self._space.design_at(self._best)
         active = self._space.active(self._best[None, :])[0]
         assumed = {
@@ -213,10 +252,30 @@ class _Search:
                 break
         return best, start
 
+    def _paired(
+        self, best: tuple[float, float, float], start: np.ndarray
+    ) -> tuple[tuple[float, float, float], np.ndarray]:
+        """Change two parameters at once: a constraint such as a product may tie them."""
+        wrong, most = self._wrong(start), len(self._seen) + _MOST_PAIRED
+        # A change that cannot be built or that moves a setting that is wrong.
+        involved = [
+            place
+            for place in range(self._space.n_parameters)
+            if any(self._wrong(other) != wrong for other in self._others(start, place))
+        ]
+        for first, second in combinations(involved, 2):
+            for one in self._others(start, first):
+                for other in self._others(one, second):
+                    if not self._wrong(start) or len(self._seen) >= most:
+                        return best, start
+                    distance = self._distance(other)
+                    if distance < best:
+                        best, start = self._descend(other)
+        return best, start
+
     def _mending(self, start: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Return the changes of one parameter after which a setting that differed is equal."""
-        own = self._settings(start) or {}
-        wrong = [key for key, value in self._given.items() if own.get(key) != value]
+        wrong = self._wrong(start)
         return [
             (place, other)
             for place in range(self._space.n_parameters)
@@ -224,15 +283,21 @@ class _Search:
             if any((self._settings(other) or {}).get(key) == self._given[key] for key in wrong)
         ]
 
+    def _wrong(self, indices: np.ndarray) -> dict[Key, Any]:
+        """Return what a design says of settings that some design has, where the files differ."""
+        own = self._settings(indices) or {}
+        known = self._names & self._given.keys()
+        return {key: own.get(key) for key in known if own.get(key) != self._given[key]}
+
     def _others(self, start: np.ndarray, place: int) -> Iterator[np.ndarray]:
         """Yield the designs that differ in one parameter, as far as there are not too many."""
         size = self._space.parameters[place].size
-        step = -(-size // _MOST_VALUES)
-        for value in range(0, size, step):
-            if value != start[place]:
-                other = start.copy()
-                other[place] = value
-                yield self._space.canonical(other[None, :])[0]
+        step, now = -(-size // _MOST_VALUES), int(start[place])
+        near = range(max(now - step + 1, 0), min(now + step, size))
+        for value in sorted({*range(0, size, step), *near} - {now}):
+            other = start.copy()
+            other[place] = value
+            yield self._space.canonical(other[None, :])[0]
 
     def _is_open(self, place: int) -> bool:
         """Return True if the files fit another value of a parameter as well."""
@@ -279,8 +344,8 @@ def _leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
         members = value.items()
     elif isinstance(value, list | tuple):
         members = enumerate(value)
-    if members is None:
-        yield key, _plain(value)
+    if not members:
+        yield key, _plain(None if members is not None else value)
         return
     for name, member in members:
         yield from _leaves(member, (*key, name))
@@ -304,12 +369,14 @@ def _read(path: Path) -> tuple[Leaves, dict[Key, str], list[str]]:
     unread = []
     for each in paths:
         reader = _READERS.get(each.suffix.lower())
-        if each.name in (README, EXPECTED):
+        if each.name in _DESCRIBING:
             continue
         if reader is None and path.is_dir():
             unread.append(f"{each.name}: the tool's or the workload's")
             continue
         for key, value, line in (reader or _command)(each):
+            if not key:
+                continue
             key = ("prefill", *key) if each.name.startswith(_PREFILL) else key
             if len(given) == _MOST_LEAVES:
                 raise FileFormatError(each, line, f"has more than {_MOST_LEAVES} settings")
