@@ -40,9 +40,8 @@ from archgym.simulators.kit import (
 from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.formats.export import (
     FORMATS,
+    GPU_BITS,
     SERVING,
-    VLLM,
-    VLLM_BITS,
     serving_files,
     serving_settings,
 )
@@ -744,10 +743,10 @@ class MoeSimulator(RowSimulator):
 
     def expressible(self, form: str) -> Mapping[str, tuple[Any, ...]]:
         """Return the values that a format can express, by parameter that it lacks some of."""
-        return {"expert_bits": VLLM_BITS} if form == VLLM else {}
+        return {"expert_bits": GPU_BITS[form]} if form in GPU_BITS else {}
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
-        """Return a design as YAML, or as a command line of vLLM or llama.cpp.
+        """Return a design as YAML, or as a command line of vLLM, SGLang or llama.cpp.
 
         Raises:
           InvalidDesignError: The engine cannot run the design on its server.
