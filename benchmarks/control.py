@@ -2,7 +2,7 @@
 
 Run it as `python benchmarks/control.py [--requests N] [--instructions N]`. A trace of so many
 requests, and one of so many instructions, are written, read once, and played in one episode. Times
-are those of the clock on the wall, since that of the processor takes a call of the system to read.
+are CPU times of this process.
 """
 
 import argparse
@@ -61,9 +61,9 @@ class Timed:
 
     def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            start = time.perf_counter()
+            start = time.process_time()
             found = function(*arguments)
-            self.seconds += time.perf_counter() - start
+            self.seconds += time.process_time() - start
             return found
 
         return call
@@ -71,13 +71,13 @@ class Timed:
 
 def play(name: str, episode: str, timed: Timed) -> None:
     """Play an episode under the default settings, and print its row."""
-    start = time.perf_counter()
+    start = time.process_time()
     task = task_of(name)
     run = Episode(task, episode)
-    begun, timed.seconds = time.perf_counter(), 0.0
+    begun, timed.seconds = time.process_time(), 0.0
     while not run.is_over:
         run.step((task.default,) * len(task.agents))
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     rest = 1e6 * (seconds - timed.seconds) / run.number
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{name.split(',unseen')[0]:44}{begun - start:9.2f}{run.number / seconds:10.0f}"
