@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20, help="episodes of each split")
     parser.add_argument("--planned", type=int, default=6, help="of these, planned by the teacher")
     parser.add_argument("--splits", nargs="+", default=["held-out", "programs"])
+    parser.add_argument("--sees", nargs="+", choices=_SEES, default=list(_SEES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     task, path = task_of(options.task), options.out
@@ -200,7 +201,7 @@ def main() -> None:
             each.append(100.0 * (1.0 - own / cost))
         if each:
             found.setdefault("teacher", {})[split] = [np.array(each)]
-        for policy in ("hand", "feedback"):
+        for policy in ("hand", "feedback", "dueling"):
             rule = policy_of(policy, task)
             each = gains(
                 task, task.episodes(split)[: len(best)], lambda _, e, r=rule: r.act(e), best
@@ -210,7 +211,8 @@ def main() -> None:
         each = gains(task, task.episodes(split)[: len(best)], still, best)
         found.setdefault("best equal static of training", {}).setdefault(split, []).append(each)
     start = [pair for name in learned for pair in taught(task, plans[name], joint)]
-    for name, sees in _SEES.items():
+    for name in options.sees:
+        sees = _SEES[name]
         started = time.process_time()
         for seed in options.seeds:
             # Once on the teacher's states, then on the network's own too.
@@ -225,7 +227,9 @@ def main() -> None:
                 each = gains(task, task.episodes(split)[: len(best)], act, best)
                 found.setdefault(name, {}).setdefault(split, []).append(each)
             means = {split: round(own[-1].mean(), 2) for split, own in found[name].items()}
-            print(name, seed, "on training episodes kept back:", np.round(tried, 2), means)
+            print(
+                name, seed, "on training episodes kept back:", np.round(tried, 2), means, flush=True
+            )
         print(f"{name}: {time.process_time() - started:.0f} s", flush=True)
     for policy, splits in found.items():
         for split, each in splits.items():
