@@ -29,7 +29,7 @@ _LEAST_PROMISE: Final = 0.005
 _NEAR: Final = 0.15
 """Distance of counters, from 0 to 1, at which a trial counts six tenths."""
 _PRIOR: Final = 0.5
-"""Weight of the last trials, whatever was seen before them."""
+"""Weight of the last trials, where none is near."""
 _ERRORS: Final = 3.0
 """Standard errors of the mean of trials by which an action has to be better."""
 _SPREAD: Final = 0.05
