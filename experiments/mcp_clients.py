@@ -8,6 +8,7 @@ replayed by `verify_conversation`, and scored by the replay alone.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,9 +28,6 @@ TASKS = (
     "cluster-table-bert",
     "moe-table-memory",
     "dram-table-power",
-    "accelerator-noc-table",
-    "accelerator-mapping-late-table",
-    "soc-table-latency",
 )
 STUDY = "study"
 
@@ -42,7 +40,11 @@ class Client:
         self._toolbox = toolbox
         self.seed, self.rng = seed, np.random.default_rng(seed)
         made = toolbox.call("create_bench_study", {"study": STUDY, "task": task, "budget": budget})
-        self.space = DesignSpace.from_json(made.content["space"])
+        content = made.content
+        if made.resource is not None:
+            # Too long for an answer, as a model would read it too.
+            content = json.loads(toolbox.resource(made.resource))
+        self.space = DesignSpace.from_json(content["space"])
         self.left, self.reward, self.best = budget, -np.inf, dict(self.space.default)
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any] | None:
