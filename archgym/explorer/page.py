@@ -23,7 +23,7 @@ from panel.custom import JSComponent
 from tornado.web import HTTPError
 
 from archgym.errors import StorageError
-from archgym.explorer.session import Session
+from archgym.explorer.session import Searches, Session
 from archgym.report.page import CONTROLS, asset
 from archgym.runtime.closing import Closing
 from archgym.tasks.task import Task
@@ -49,12 +49,20 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
     # Components live in a shadow tree, whose root is `:host`.
     _stylesheets = (asset("page.css").replace(":root", ":host"), _own("explore.css"))
 
-    def __init__(self, task: Task, folder: Path | None = None, *, is_page: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        folder: Path | None = None,
+        searches: Searches | None = None,
+        *,
+        is_page: bool = False,
+    ) -> None:
         """Start a session for a task.
 
         Args:
           task: Task of the designs.
           folder: Folder of a study or sweep that is followed.
+          searches: Searches of all pages of a server; by default the page has its own.
           is_page: True for a whole page, whose address keeps the design.
         """
         self.parts: dict[str, Any] = {}
@@ -66,7 +74,7 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
             is_page=is_page,
             sizing_mode="stretch_width",
         )
-        self.session = Session(task, self._show, folder)
+        self.session = Session(task, self._show, folder, searches)
         self.session.start()
 
     def _show(self, name: str, content: Any) -> None:
@@ -142,9 +150,10 @@ class ExploreServer(Closing):
         """
         token = secrets.token_urlsafe(24)
         self.port = _free_port(port)
+        self._searches = Searches()
 
         def made() -> Explorer:
-            page = Explorer(task, folder, is_page=True)
+            page = Explorer(task, folder, self._searches, is_page=True)
             pn.state.on_session_destroyed(lambda _: page.close())
             return page
 
@@ -183,7 +192,8 @@ class ExploreServer(Closing):
         self._server.io_loop.add_callback(self._server.io_loop.stop)
 
     def close(self) -> None:
-        """Close the port."""
+        """Close the port, and stop a search."""
+        self._searches.close()
         self._server.stop(wait=False)
 
 
