@@ -31,6 +31,7 @@ from archgym.tasks.task import Task
 _HOST: Final = "127.0.0.1"
 # chosen: a page that a browser closed or reloads ends its threads after this time [ms].
 _UNUSED_MS: Final = 15_000
+_PARTS: Final = ("answer", "changes", "bounds", "cloud", "study")
 
 
 def _own(name: str) -> str:
@@ -67,6 +68,7 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
         """
         self.parts: dict[str, Any] = {}
         """Newest content of each part that the page shows."""
+        self._waiting: set[str] = set()
         # One thread sends everything in order; from the server's own some would wait for the next.
         self._sender = ThreadPoolExecutor(1, "archgym-explore-send")
         super().__init__(
@@ -82,13 +84,21 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
         if name == "space":
             self.space = content
             return
+        is_waiting = name in self._waiting
         self.parts[name] = content
-        if not self.session.is_closed:
-            self._sender.submit(self._send_msg, [name, content])
+        if name in _PARTS:
+            self._waiting.add(name)
+        if not self.session.is_closed and not is_waiting:
+            self._sender.submit(self._send_part, name, content)
+
+    def _send_part(self, name: str, content: Any) -> None:
+        """Send the newest content of a part; what it replaced while it waited is never sent."""
+        self._waiting.discard(name)
+        self._send_msg([name, self.parts[name] if name in _PARTS else content])
 
     def _handle_msg(self, data: Any) -> None:
         if isinstance(data, dict) and data.get("kind") == "hello":
-            for name in ("answer", "changes", "bounds", "cloud", "study"):
+            for name in _PARTS:
                 if name in self.parts:
                     self._show(name, self.parts[name])
         else:

@@ -278,12 +278,12 @@ class Session(Closing):
         if self._is_stale(number):
             return
         self._show()
-        rows, changed = state.changes()
-        self._publish("changes", state.changes_json(rows, changed))
         with self._wake:
-            # While somebody drags, nothing but designs is evaluated.
+            # While somebody drags, nothing but designs is evaluated, written and sent.
             if self._wake.wait_for(lambda: self._is_stale(number), _REST_S):
                 return
+        rows, changed = state.changes()
+        self._publish("changes", state.changes_json(rows, changed))
         bounds = state.bounds_json()
         if self._is_stale(number):
             return
@@ -305,10 +305,13 @@ class Session(Closing):
     ) -> None:
         """Evaluate neighbours in parts, so that a new design waits for one part at most."""
         state = self.state
-        order = np.flatnonzero(state.task.space.feasible(rows))
+        feasible = np.flatnonzero(state.task.space.feasible(rows))
+        # What is known takes no time, and would let the next part be far too large.
+        order = [row for row in feasible.tolist() if state.result(rows[row]) is None]
         place, size, shown = 0, 1, time.monotonic()
         while place < len(order):
-            size = max(1, min(256, int(size * _PART_S / max(took_s, 1e-4))))
+            # Some designs take much longer than others: a part is at most twice the last one.
+            size = max(1, min(256, 2 * size, int(size * _PART_S / max(took_s, 1e-4))))
             began = time.monotonic()
             state.evaluate(rows[order[place : place + size]])
             place += size

@@ -90,6 +90,32 @@ def test_slow_design_leaves_the_last_answer_and_the_newest_comes_next() -> None:
     assert shown.parts["answer"]["design"][2] == "4"
 
 
+class PacedSimulator(ToySimulator):
+    """A design takes 10 ms."""
+
+    sizes: list[int]
+
+    def simulate(self, indices: np.ndarray, workload: Any) -> Any:
+        self.sizes.append(len(indices))
+        return super().simulate(indices, workload)
+
+
+def test_parts_of_neighbours_stay_short_where_some_are_known() -> None:
+    simulator = PacedSimulator(pace_s=0.01)
+    simulator.sizes = []
+    task = Task.make(simulator, toy_task().workloads[0].source)
+    with Session(task, shown := Shown()) as session:
+        rows, _ = session.state.changes()
+        feasible = rows[task.space.feasible(rows)]
+        session.state.evaluate(feasible[:5])
+        simulator.sizes.clear()
+        session.start()
+        shown.wait(lambda: shown.is_done(session))
+
+    assert sum(simulator.sizes) >= len(feasible) - 5
+    assert max(simulator.sizes) <= 4
+
+
 def test_wrong_messages_are_notices_and_change_nothing() -> None:
     with opened(toy_task()) as (session, shown):
         before = session.state.design.copy()

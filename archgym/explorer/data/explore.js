@@ -106,7 +106,8 @@ export function render({ model, el }) {
     middle.classList.toggle("old", !a.known);
     state.textContent = a.known ? "" : "Evaluating; these numbers are of the design before.";
     if (a.known) { root.dataset.design = a.design.join(); root.dataset.took = performance.now() - Number(root.dataset.moved || 0); }
-    if (model.is_page) history.replaceState(null, "", "#" + ["d=" + a.design.join(), ...a.pins.map((pin) => "p=" + pin.design.join())].join("&"));
+    const hash = "#" + ["d=" + a.design.join(), ...a.pins.map((pin) => "p=" + pin.design.join())].join("&");
+    if (model.is_page && location.hash !== hash) history.replaceState(null, "", hash);
   }
   function drawBounds() {
     bounds.replaceChildren(...parts.bounds.slice(0, 6).flatMap((bar) => {
