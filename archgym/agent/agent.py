@@ -13,7 +13,7 @@ from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import InvalidArgumentError, check_known
 from archgym.evaluation.limits import violations
 from archgym.evaluation.trials import Evaluate, Trial, Trials
-from archgym.runtime.plugins import load, registered
+from archgym.runtime.plugins import load, register_own, registered
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Categorical, Parameter
 from archgym.spaces.space import DesignSpace
@@ -478,6 +478,18 @@ def make_agent(
 def agent_names() -> tuple[str, ...]:
     """Return the names of all agents, sorted."""
     return tuple(sorted(registered("archgym.agents")))
+
+
+def own_agent(value: str) -> str:
+    """Return the name of an agent in a file of the current folder, known from now on.
+
+    Args:
+      value: Module and class, such as ``my_agent:Mine``.
+
+    Raises:
+      InvalidArgumentError: It is not the class of an agent.
+    """
+    return register_own("archgym.agents", value, Agent)
 
 
 def agent_class(name: str) -> type[Agent]:

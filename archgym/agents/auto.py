@@ -1,5 +1,6 @@
 """Portfolio of search methods that shares evaluations by evidence."""
 
+import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from archgym.tasks.task import Task
+
+logger = logging.getLogger(__name__)
 
 # chosen: evidence fades, since methods that are good early may not be good late: half of it is
 # gone after some 20 evaluations of the method.
@@ -130,6 +133,12 @@ class _Island:
 
     def _restart(self) -> None:
         self._seed += 1
+        logger.info(
+            "The search apart from the best designs had no new best in %d results; it starts again "
+            "with seed %d.",
+            self._in_vain,
+            self._seed,
+        )
         self._search = self._kind(self._space, seed=self._seed)
         self.begin(self._task)
         self._best, self._in_vain, self._n_new = -math.inf, 0, 0

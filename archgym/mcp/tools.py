@@ -166,7 +166,7 @@ def _first_line(kind: type[Any]) -> str:
 class ListBenchTasks(Input, frozen=True, kw_only=True):
     """List tasks of the benchmark with their budgets, splits and reasons."""
 
-    suite: Literal["core", "full", "few", "transfer", "fidelity", "front"] = "core"
+    suite: Literal["core", "full", "few", "regret", "transfer", "fidelity", "front"] = "core"
     split: Literal["development", "verdict"] | None = None
 
 
@@ -205,7 +205,10 @@ def _create(workspace: Workspace, given: CreateBenchStudy) -> dict[str, Any]:
     chosen = bench_task(given.task)
     largest = max(chosen.budgets)
     budget = largest if given.budget is None else min(given.budget, largest)
-    return created(given.study, workspace.create(given.study, chosen.plan.make(), budget))
+    task = chosen.plan.make()
+    found = created(given.study, workspace.create(given.study, task, budget))
+    # The task may hold parameters and leave out values, which no other tool describes.
+    return {**found, "space": task.space.to_json()}
 
 
 MAX_OUTPUT_BYTES = 32_000
@@ -270,9 +273,19 @@ class Toolbox:
     time.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        """Take the working folder."""
+    def __init__(
+        self,
+        workspace: Workspace,
+        record: "Callable[[str, Mapping[str, Any], Answer | str], None] | None" = None,
+    ) -> None:
+        """Take the working folder.
+
+        Args:
+          workspace: The folder.
+          record: Called with each call and its answer before it is returned; see `Recording`.
+        """
         self.workspace = workspace
+        self._record = record
         self._inputs = {_name(kind): (kind, run) for kind, run, _ in TOOLS}
         self._turn = threading.Lock()
         self._kept: dict[str, str] = {}
@@ -293,9 +306,18 @@ class Toolbox:
           name: Name of the tool.
           arguments: Its input, as JSON types.
         """
+        with self._turn:
+            answer = self._called(name, arguments or {})
+            try:
+                if self._record is not None:
+                    self._record(name, arguments or {}, answer)
+            except ArchGymError as error:
+                return Answer({}, self._line(error))
+            return answer
+
+    def _called(self, name: str, arguments: Mapping[str, Any]) -> Answer:
         try:
-            with self._turn:
-                return self._answer(self._run(name, arguments or {}))
+            return self._answer(self._run(name, arguments))
         except ArchGymError as error:
             return Answer({}, self._line(error))
         except (Exception, RecursionError) as error:
@@ -308,6 +330,13 @@ class Toolbox:
         Raises:
           ArchGymError: The address leads nowhere.
         """
+        with self._turn:
+            text = self._read(address)
+            if self._record is not None:
+                self._record("resource", {"address": address}, text)
+            return text
+
+    def _read(self, address: str) -> str:
         if address in self._kept:
             return self._kept[address]
         if address == reading.GUIDE:

@@ -2,7 +2,10 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
+import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +20,9 @@ from archgym.errors import (
     UnknownNameError,
     unknown_name,
 )
+
+_OWN_CLASSES = "ARCHGYM_OWN_CLASSES"
+"""Environment variable of classes without a package, which processes started from here know too."""
 
 
 @final
@@ -41,7 +47,7 @@ def registered(group: str) -> dict[str, str | EntryPoint | _Clash]:
         for module in pkgutil.iter_modules(package.__path__)
         if not module.name.startswith("_") and _is_complete(module)
     }
-    for point in entry_points(group=group):
+    for point in (*entry_points(group=group), *_own_points(group)):
         known = found.get(point.name)
         # A package that is on the path twice is registered once.
         if known is None or (isinstance(known, EntryPoint) and known == point):
@@ -51,6 +57,37 @@ def registered(group: str) -> dict[str, str | EntryPoint | _Clash]:
         else:
             found[point.name] = _Clash((str(getattr(known, "value", known)), point.value))
     return found
+
+
+def _own_points(group: str) -> list[EntryPoint]:
+    words = [word.split("|") for word in os.environ.get(_OWN_CLASSES, "").split()]
+    return [EntryPoint(name, value, of) for of, name, value in words if of == group]
+
+
+def register_own(group: str, value: str, interface: type[Any]) -> str:
+    """Register a class of a file in the current folder, and return its name.
+
+    Processes that are started from here know it too. Studies record its name, so a later process
+    that reads them has to register it again.
+
+    Args:
+      group: Package and entry-point group, such as ``archgym.agents``.
+      value: Module and class, such as ``my_agent:Mine``.
+      interface: Base class that the class must derive from.
+
+    Raises:
+      InvalidArgumentError: It cannot be loaded, or is not such a class.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    name = _own_name(_loaded(f"Class {value!r}", EntryPoint(value, value, group), interface))
+    if not re.fullmatch(r"[\w.+-]+", str(name)):
+        raise InvalidArgumentError(f"`name` of {value!r} must be one word; got {name!r}.")
+    others = os.environ.get(_OWN_CLASSES, "").split()
+    os.environ[_OWN_CLASSES] = " ".join([*others, f"{group}|{name}|{value}"])
+    registered.cache_clear()
+    return name
 
 
 def _is_complete(module: pkgutil.ModuleInfo) -> bool:
@@ -95,6 +132,18 @@ def load(group: str, kind: str, name: str, interface: type[Any]) -> type[Any]:
 def _load_point(group: str, point: EntryPoint, interface: type[Any]) -> type[Any]:
     """Return the class that an entry point names, whatever its package does when it is imported."""
     what = f"Entry point {point.name!r} in {group!r}"
+    loaded = _loaded(what, point, interface)
+    # A study records the class's name, by which it is resumed.
+    own = _own_name(loaded)
+    if own != point.name:
+        raise InvalidArgumentError(
+            f"{what} must be named as its class is; the name of {point.value!r} is {own!r}. Give "
+            "both the same name."
+        )
+    return loaded
+
+
+def _loaded(what: str, point: EntryPoint, interface: type[Any]) -> type[Any]:
     try:
         loaded = point.load()
     except MissingExtraError:
@@ -102,21 +151,18 @@ def _load_point(group: str, point: EntryPoint, interface: type[Any]) -> type[Any
     except (Exception, SystemExit) as error:
         raise InvalidArgumentError(
             f"{what} must name a subclass of {interface.__name__}; {point.value!r} cannot be "
-            f"loaded: {_words(error)}. Repair or uninstall its package."
+            f"loaded: {_words(error)}. Repair it, or uninstall its package."
         ) from error
     if not (inspect.isclass(loaded) and issubclass(loaded, interface)):
         raise InvalidArgumentError(
-            f"{what} must name a subclass of {interface.__name__}; got {point.value!r}. Repair or "
-            "uninstall its package."
-        )
-    # A study records the class's name, by which it is resumed.
-    own: Any = loaded.spec.name if hasattr(loaded, "spec") else getattr(loaded, "name", None)
-    if own != point.name:
-        raise InvalidArgumentError(
-            f"{what} must be named as its class is; the name of {point.value!r} is {own!r}. Give "
-            "both the same name."
+            f"{what} must name a subclass of {interface.__name__}; got {point.value!r}. Repair it, "
+            "or uninstall its package."
         )
     return loaded
+
+
+def _own_name(loaded: Any) -> Any:
+    return loaded.spec.name if hasattr(loaded, "spec") else getattr(loaded, "name", None)
 
 
 def _words(error: BaseException) -> str:

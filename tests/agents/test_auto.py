@@ -104,7 +104,10 @@ def test_island_asks_for_no_design_that_is_known() -> None:
     assert np.array_equal(island.ask(), alone.ask())
 
 
-def test_island_starts_again_when_it_is_stuck() -> None:
+def test_island_starts_again_when_it_is_stuck_and_logs_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "archgym.agents.auto")
     island = _Island(MIXED.space, 4, GeneticAgent)
     while len(island._known) <= 120:
         island.tell(trials(island.ask(), 0.0))
@@ -112,7 +115,9 @@ def test_island_starts_again_when_it_is_stuck() -> None:
     again = _Island(MIXED.space, 5, GeneticAgent)
     again.learn(trials(np.array([trial.indices for trial in island._known.values()]), 0.0))
 
+    assert not caplog.messages
     assert np.array_equal(island.ask(), again.ask())
+    assert "it starts again with seed 5" in caplog.messages[0]
 
 
 def test_island_with_models_begins_away_from_the_default_and_starts_again_when_it_is_stuck() -> (

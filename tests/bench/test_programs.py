@@ -1,6 +1,7 @@
 """Programs in any language, and objective functions of Optuna, have equal scores."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.agent.agent import own_agent
 from archgym.bench import (
     bench_plan,
     bench_task,
@@ -33,6 +35,7 @@ from archgym.tasks.task import Task
 from experiments.leaderboard import page
 
 TASK = "soc-small-edp"
+ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENT = """
 import json, os, random, sys
 description = json.loads(sys.stdin.readline())
@@ -239,3 +242,53 @@ def test_folders_of_other_tasks_of_one_name_are_not_joined(tmp_path: Path) -> No
 
     with pytest.raises(ArchGymError):
         read_bench_report(tmp_path / "a", tmp_path / "b")
+
+
+OWN_AGENT = """
+import numpy as np
+from archgym import AskTellAgent
+
+class Mine(AskTellAgent):
+    \"\"\"Random designs.\"\"\"
+
+    name = "mine"
+
+    def __init__(self, space, *, seed):
+        self._space, self._rng = space, np.random.default_rng(seed)
+
+    def ask(self):
+        return self._space.sample(1, self._rng)
+
+    def tell(self, trials):
+        pass
+"""
+
+
+def test_a_class_in_a_file_takes_part_and_has_p_values_without_a_package(tmp_path: Path) -> None:
+    (tmp_path / "my_agent.py").write_text(OWN_AGENT)
+    arguments = "--task", "noc-table-area", "--seeds", "1", "--budget", "5", "--out", "runs"
+    words = [sys.executable, "-m", "archgym", "bench", "run", "my_agent:Mine", "random", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    # Workers are processes of their own, which have to find the class too.
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+    assert verify_bench(tmp_path / "runs").refusals == ()
+    (mine,) = [s for s in read_bench_report(tmp_path / "runs").standings if s.agent == "mine"]
+    assert set(mine.against) == {"random"}
+
+
+@pytest.mark.parametrize("value", ["my_agent:Yours", "nothing:Mine", "my_agent:np"])
+def test_a_file_without_such_a_class_is_refused_in_one_line(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_agent.py").write_text(OWN_AGENT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    with pytest.raises(InvalidArgumentError) as caught:
+        own_agent(value)
+
+    assert repr(value) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    monkeypatch.delitem(sys.modules, "my_agent", raising=False)

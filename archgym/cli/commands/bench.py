@@ -89,8 +89,9 @@ def run(
     agents: Annotated[
         list[str],
         typer.Argument(
-            help="Names of agents to run, and programs with their arguments in quotes.",
-            metavar="AGENT|[NAME=]COMMAND",
+            help="Names of agents to run, own classes such as my_agent:Mine, and programs with "
+            "their arguments in quotes.",
+            metavar="AGENT|MODULE:CLASS|[NAME=]COMMAND",
         ),
     ],
     out: Annotated[
@@ -138,9 +139,11 @@ def run(
 
     To continue after an interruption, run the same command again. Tasks that are not judged at so
     large a budget are left out. A program, such as mine="python client.py", reads and writes lines
-    of JSON as for `archgym bench serve`; its seed is in the environment variable ARCHGYM_SEED.
+    of JSON as for `archgym bench serve`; its seed is in the environment variable ARCHGYM_SEED. An
+    agent's class in a file my_agent.py of the current folder takes part as my_agent:Mine.
     Several programs need names.
     """
+    from archgym.agent.agent import own_agent
     from archgym.bench.run import bench_plan, run_bench, run_programs
     from archgym.bench.suite import bench_task, bench_tasks
     from archgym.cli.console.progress import announce_compilation
@@ -149,14 +152,18 @@ def run(
         raise typer.BadParameter("Give either tasks, or a suite and a split.", param_hint="--task")
     tasks = [bench_task(name) for name in task] if task else bench_tasks(suite or "core", split)
     own = [_program(word) for word in agents if any(mark in word for mark in " /")]
-    names, programs = [word for word in agents if not any(mark in word for mark in " /")], dict(own)
+    words = [word for word in agents if not any(mark in word for mark in " /")]
+    names = [own_agent(word) if ":" in word else word for word in words]
+    programs = dict(own)
     plan = bench_plan(names, tasks, seeds, budget, [label for label, _ in own])
     out = lasting(out)
     announce_compilation()
     with prompt_stops():
         plan = plan.decided()
-    words: list[str | Path] = ["archgym", "sweep", "resume", out]
-    with resumable(sys.argv if programs else words), SweepProgress() as progress:
+    # Own classes and programs are known by the arguments of this command alone.
+    is_own = bool(programs) or names != words
+    again: list[str | Path] = ["archgym", "sweep", "resume", out]
+    with resumable(sys.argv if is_own else again), SweepProgress() as progress:
         outcome = run_bench(plan, out, workers=workers, progress=progress) if names else None
     with prompt_stops():
         runs = run_programs(programs, plan, out, answer_seconds) if programs else []
@@ -277,7 +284,9 @@ def _cells(agent: "AgentScore", budgets: tuple[int, ...]) -> tuple[str, ...]:
 
 @bench_app.command()
 def verify(
-    folder: FolderArgument,
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the benchmark, or a recorded conversation.")
+    ],
     replay: Annotated[
         bool,
         typer.Option("--replay", help="Search again with each agent and compare its designs."),
@@ -286,11 +295,16 @@ def verify(
 ) -> None:
     """Simulate all recorded and claimed designs again, and refuse what differs.
 
-    Claims are lines of claims.jsonl in the folder: {"task": …, "design": {…}, "reward": …}.
+    Claims are lines of claims.jsonl in the folder: {"task": …, "design": {…}, "reward": …}. Of a
+    conversation that `archgym mcp --record` wrote, all calls are made again.
     """
     from archgym.bench.verification import verify_bench
+    from archgym.mcp.recording import CONVERSATION_NAME
     from archgym.report.quantities import counted
 
+    if folder.suffix == ".jsonl" or (folder / CONVERSATION_NAME).is_file():
+        _verify_conversation(folder, json)
+        return
     with prompt_stops():
         found = verify_bench(folder, replay=replay)
     if json:
@@ -306,6 +320,31 @@ def verify(
             say("A program's designs were simulated again; it was not asked for them again.")
         if not replay:
             say("The order of designs was not checked; --replay does so.")
+    if found.refusals:
+        raise typer.Exit(1)
+
+
+def _verify_conversation(path: Path, is_json: bool) -> None:
+    from archgym.mcp.recording import verify_conversation
+
+    with prompt_stops():
+        found = verify_conversation(path)
+    if is_json:
+        write_json(found.to_json())
+    else:
+        for refusal in found.refusals:
+            say(f"refused: {refusal}")
+        if found.studies:
+            columns = "study", "task", "evaluations", "budget", "best reward", "% worse than proof"
+            rows = []
+            for each in found.studies:
+                reward = "none" if each.reward is None else number(each.reward)
+                worse = "–" if each.worse is None else f"{100.0 * each.worse:.3g}"
+                counts = str(each.evaluations), str(each.budget)
+                rows.append((each.study, each.task, *counts, reward, worse))
+            table(columns, rows)
+        calls = ", ".join(f"{name} {n}" for name, n in sorted(found.calls.items())) or "none"
+        say(f"Calls: {calls}. {'Refused' if found.refusals else 'Accepted'}.")
     if found.refusals:
         raise typer.Exit(1)
 

@@ -45,6 +45,14 @@ def mcp(
         bool,
         typer.Option("--allow-external", help="Allow simulators that run other programs."),
     ] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Record all calls and answers in conversation.jsonl of the folder, for "
+            "`archgym bench verify`.",
+        ),
+    ] = False,
 ) -> None:
     """Serve simulators and studies to coding agents (Model Context Protocol).
 
@@ -54,6 +62,7 @@ def mcp(
     """
     if transport not in ("stdio", "http"):
         raise InvalidArgumentError(f"`--transport` must be stdio or http; got {transport!r}.")
+    from archgym.mcp.recording import Recording
     from archgym.mcp.server import (
         install_guard,
         make_server,
@@ -65,7 +74,7 @@ def mcp(
     from archgym.mcp.workspace import Workspace
 
     workspace = Workspace(folder, budget=budget, allow_external=allow_external)
-    toolbox = Toolbox(workspace)
+    toolbox = Toolbox(workspace, Recording(workspace).add if record else None)
     # Imports the SDK, before files outside the folder are refused.
     make_server(toolbox)
     install_guard(workspace.root, allow_external=allow_external)
