@@ -24,11 +24,8 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator
 from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
-from archgym.report.decision import Decision, Robust, decide
-from archgym.report.plots import SearchPlots
 from archgym.runtime.importing import import_library
 from archgym.studies.arguments import require_agent_class
-from archgym.studies.front import study_front
 from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
 from archgym.studies.portfolio import earlier_designs, shipped_designs
 from archgym.studies.prior import StudySource
@@ -36,14 +33,17 @@ from archgym.studies.replay import Ending
 from archgym.studies.settings import StudySettings, designs_of, sources_of
 from archgym.studies.snapshot import Outcome, StudyLog, read_study
 from archgym.studies.study import Callback, Study
-from archgym.tasks.cache import RECHECK, CachedExecutor
 from archgym.tasks.choices import TaskChoices, WorkloadChoice
-from archgym.tasks.executor import Executor, executor_for, within
+from archgym.tasks.executor import Executor, within
 from archgym.tasks.sensitivity import unchanged_metrics
 from archgym.tasks.task import Task
+from archgym.tasks.workers import executor_for
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from archgym.report.decision import Decision, Robust
+    from archgym.report.plots import SearchPlots
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -130,6 +130,8 @@ class SearchResult:
     @property
     def front(self) -> "pd.DataFrame":
         """Designs that no other one beats in every term of the objective, with their metrics."""
+        from archgym.studies.front import study_front
+
         return self.log.to_dataframe(study_front(self.log).rows)
 
     def decide(
@@ -137,8 +139,8 @@ class SearchResult:
         measured: str | Path | None = None,
         *,
         confidence: float | None = None,
-        robust: Robust = "no",
-    ) -> Decision:
+        robust: "Robust" = "no",
+    ) -> "Decision":
         """Return which design to take under the simulator's error; see `archgym decide`.
 
         Args:
@@ -146,6 +148,8 @@ class SearchResult:
           confidence: Probability with which limits must be met; by default the task's.
           robust: "expected" or "p10" to maximise that reward instead of the most likely one.
         """
+        from archgym.report.decision import decide
+
         return decide(self.log, measured, confidence=confidence, robust=robust)
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -153,8 +157,10 @@ class SearchResult:
         return self.log.to_dataframe()
 
     @property
-    def plot(self) -> SearchPlots:
+    def plot(self) -> "SearchPlots":
         """Figures: `convergence()`, `front()` and `importance()`."""
+        from archgym.report.plots import SearchPlots
+
         return SearchPlots(self.log)
 
     def explore(self) -> Any:
@@ -416,6 +422,8 @@ def search_executor(
     executor = executor_for(workers, timeout_s, task)
     if cache is None:
         return executor
+    from archgym.tasks.cache import RECHECK, CachedExecutor
+
     place = require_local(str(check_path("cache", cache)), "A cache")
     return CachedExecutor(executor, place, RECHECK if recheck is None else recheck)
 

@@ -17,8 +17,8 @@ import numpy as np
 from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.simulator import Simulator
 from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.controllers.dramsys import dramsys_of
 from archgym.simulators.dram.dramsys.kernel.bursts import prepared
-from archgym.simulators.dram.families import RamulatorSimulator
 
 # CPU time of a run of DRAMSys 4 on 10,000 requests, mean over 60 random designs: measured in
 # another run, on a quiet machine of this kind.
@@ -58,7 +58,7 @@ def report_ramulator(n_designs: int) -> None:
     """Random designs of each family under the second controller, by workload."""
     print(f"{'family':10}{'workload':18}{'bursts':>8}{'ms/design':>11}{'thousand bursts/s':>19}")
     for family, recorded in RAMULATOR.items():
-        simulator = RamulatorSimulator(device=family)
+        simulator = DramSimulator(device=family)
         speeds = []
         for name in ("kv-cache-gather", "weight-stream", "expert-load", "gups", "mixed-rw"):
             workload = simulator.workload(name)
@@ -115,9 +115,9 @@ def report(simulator: DramSimulator, name: str, n_designs: int) -> None:
         )
     two /= n_designs
 
-    n_requests = len(prepared(workload.content, simulator.device).bursts)
+    n_requests = len(prepared(workload.content, dramsys_of(simulator).device).bursts)
     ratio = REFERENCE_MS / 1000 * n_requests / 10_000 / one
-    row = f"{simulator.space.name:14}{simulator.device.name:13}{name:16}"
+    row = f"{simulator.space.name:14}{dramsys_of(simulator).device.name:13}{name:16}"
     row += f"{n_requests:9,}{1000 * one:10.3f}{1 / one:10.0f}{n_requests / one / 1e6:12.2f}"
     print(f"{row}{1 / two:10.0f}{ratio:10.1f}", flush=True)
 

@@ -12,7 +12,7 @@ from stable_baselines3 import PPO
 
 from archgym import Task, Trials
 from archgym.envs import Sb3VecEnv, evaluator
-from archgym.tasks.executor import executor_for
+from archgym.tasks.workers import executor_for
 
 STEPS = 20_000
 

@@ -3,7 +3,6 @@
 Usage:
     python -m experiments.codesign flip --picture experiments/pictures/codesign-flip.svg
     python -m experiments.codesign sampling
-    python -m experiments.codesign ten
     python -m experiments.codesign agents accelerator+dram --out runs/agents.jsonl
     python -m experiments.codesign proof cpu+dram
     python -m experiments.codesign prices --picture experiments/pictures/codesign-prices.svg
@@ -15,7 +14,6 @@ output-stationary ones alone, and output-stationary ones 30.1 % fewer with the m
 `agents`: ways to search a composition at equal cost; `--out` keeps what was run and continues.
 `proof`: the price of designing apart, against the proven joint optimum. `prices` has those of all
 compositions; proofs that `runs` has are not made again.
-`ten`: ten pointwise layers that SCALE-Sim v3 was run on, by dataflow, alone and with the memory.
 """
 
 import argparse
@@ -35,8 +33,7 @@ from archgym.codesign import compare_strategies
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS
-from archgym.simulators.accelerator.problem import matrix_multiply
-from archgym.simulators.accelerator.workloads import Layer, Network, load_network
+from archgym.simulators.accelerator.workloads import Network, load_network
 from archgym.simulators.accelerator_plus_dram import AcceleratorDramSimulator
 from archgym.tables.proof import prove
 from archgym.tasks.task import Task
@@ -137,37 +134,6 @@ def sampling(n_designs: int, layers: str) -> None:
 
 
 # Outputs, input channels and filters of pointwise layers, small since SCALE-Sim v3 takes long.
-TEN = (
-    (576, 32, 16), (144, 16, 96), (144, 24, 144), (144, 144, 24), (36, 96, 24),
-    (36, 144, 32), (36, 32, 192), (36, 192, 32), (36, 48, 288), (36, 288, 48),
-)  # fmt: skip
-
-
-def ten() -> None:
-    """Print cycles of ten layers on a 16 x 16 array with 16 KiB buffers, and with DDR4-2400."""
-    simulator = AcceleratorDramSimulator()
-    simulator.limit = WHOLE
-    design: dict[str, Any] = {
-        **simulator.space.design_at(simulator.space.default_indices),
-        **{f"accelerator.array_{side}": 16 for side in ("height", "width")},
-        **{f"accelerator.{kind}_kib": 16 for kind in ("weight", "input", "output")},
-        "dram.organisation": "DDR4_4Gb_x8",
-        "dram.speed_bin": "DDR4_2400R",
-        "dram.channels": 1,
-        "dram.ranks": 1,
-    }
-    print("layer | dataflow | cycles alone | with DRAM")
-    for rows, inner, columns in TEN:
-        name = f"{inner}-{columns} x {rows}"
-        problem = matrix_multiply(name, rows=rows, inner=inner, columns=columns)
-        network = Network(name, (Layer(name, problem, 1),))
-        workload = Workload(name, network.digest, network)
-        for dataflow in DATAFLOWS:
-            found = simulator.evaluate({**design, "accelerator.dataflow": dataflow}, workload)
-            cycles = found["accelerator.latency_cycles"]
-            print(f"{name} | {dataflow} | {cycles:.0f} | {1e3 * found['latency_us']:.0f}")
-
-
 CONTROLLERS: dict[str, list[Any]] = {
     "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
     "dram.scheduler": ["FRFCFS", "FRFCFS-RowHit"],
@@ -477,7 +443,7 @@ def agents(name: str, out: Path, n_seeds: int) -> None:
 def main() -> None:
     """Run the study that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("flip", "sampling", "ten", "agents", "proof", "prices"))
+    parser.add_argument("study", choices=("flip", "sampling", "agents", "proof", "prices"))
     parser.add_argument("composition", nargs="?", choices=tuple(SPACES), default="cpu+dram")
     parser.add_argument("--out", type=Path, default=Path("runs/agents.jsonl"))
     parser.add_argument("--seeds", type=int, help="by default 10 for agents, else 2")
@@ -489,8 +455,6 @@ def main() -> None:
     given = parser.parse_args()
     if given.study == "flip":
         flip(given.sides, given.picture, **{"dram.device": given.device})
-    elif given.study == "ten":
-        ten()
     elif given.study == "agents":
         agents(given.composition, given.out, given.seeds or 10)
     elif given.study in ("proof", "prices"):

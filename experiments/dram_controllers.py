@@ -6,7 +6,6 @@ Run it as `python experiments/dram_controllers.py`. Both have one channel of one
 
 from archgym.evaluation.simulator import Simulator
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.families import RamulatorSimulator
 
 WORKLOADS = ("stream", "random", "cloud-1", "mixed-rw", "sparse-rw")
 # The bin with the reference device's 16 clocks of CL, RCD and RP.
@@ -22,7 +21,7 @@ SECOND = {
 def table() -> list[str]:
     """Return the lines of the table."""
     first = DramSimulator(device="ddr4-2400")
-    second = RamulatorSimulator(device="ddr4")
+    second = DramSimulator(device="ddr4")
     rows = [
         "| workload | time [us], dramsys | ramulator | p99 [ns], dramsys | ramulator "
         "| energy [uJ], dramsys | ramulator |",

@@ -4,8 +4,6 @@
     python -m experiments.kv rules
     python -m experiments.kv tiers
     python -m experiments.kv measured --reference DIR
-    python -m experiments.kv admitted
-    python -m experiments.kv speed [--reference DIR]
 
 DIR holds recorded traces and runs as `kv`. Tables are printed and written to `experiments/data`,
 pictures to `experiments/pictures`.
@@ -15,7 +13,6 @@ import argparse
 import csv
 import itertools
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -345,79 +342,19 @@ def _median_error(ours: Any, theirs: Any, chosen: Any = slice(None)) -> float:
     return float(np.median(100 * np.abs(ours / theirs - 1))) if len(ours) else 0.0
 
 
-# ---- batches that memory admits
-
-
-def admitted() -> None:
-    """Compare a batch that a planner recommends with the one that memory admits."""
-    rows = []
-    for hardware, prompt, output, wanted in (
-        ("h100", 12_000, 2_000, 96), ("h200", 12_000, 2_000, 96), ("h100", 4_000, 500, 96),
-    ):  # fmt: skip
-        simulator = KvSimulator("serving", hardware=hardware, arrivals="nominal")
-        made = deployment(hardware, "llama-3.1-8b", "bf16", "vllm", "", 1)
-        lines = [
-            json.dumps({"timestamp": 0, "input_length": prompt, "output_length": output,
-                        "hash_ids": []})
-        ] * 200  # fmt: skip
-        with TemporaryDirectory() as scratch:
-            path = Path(scratch) / "alike.jsonl"
-            path.write_text("\n".join(lines))
-            workload = simulator.workload(path)
-        row: dict[str, Any] = {"hardware": hardware, "prompt": prompt, "output": output}
-        row |= {"wanted": wanted, "fit": made.max_tokens // (prompt + output)}
-        default = simulator.space.design_at(simulator.space.default_indices)
-        for most in (128, 16):
-            found = simulator.evaluate({**default, "max_seqs": most}, workload)
-            row |= {f"{name}_{most}": round(found[name], 1)
-                    for name in ("peak_running", "preemptions", "output_per_s")}  # fmt: skip
-        rows.append(row)
-    write("kv-admitted.csv", rows)
-
-
-# ---- speed
-
-
-def speed(reference: Path | None) -> None:
-    """Time each policy on the first 6,015 requests of Mooncake's conversations, or on `chat`."""
-    trace: str | Path = "chat"
-    if reference is not None:
-        trace = reference / "kv" / "traces" / "mooncake_conversation_first.jsonl.gz"
-    made = stream_blocks(load(trace), StreamSettings(), 512)
-    size = 5000
-    accesses = int(made.blocks.need.sum())
-    rows = []
-    for policy in POLICIES:
-        run_pool(made, "sequential", size, policy)
-        # The optimum takes a part of a run; it is timed alone and taken off.
-        started = time.process_time()
-        run_pool(made, "sequential", size, policy)
-        took = time.process_time() - started
-        started = time.process_time()
-        optimum(made, size, size)
-        took -= time.process_time() - started
-        rows.append(
-            {"policy": policy, "accesses": accesses, "seconds": round(took, 4),
-             "million_a_second": round(accesses / took / 1e6, 2)}
-        )  # fmt: skip
-    write("kv-speed.csv", rows)
-
-
 def main() -> None:
     """Run one study."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "study", choices=("policies", "rules", "tiers", "measured", "admitted", "speed")
-    )
+    parser.add_argument("study", choices=("policies", "rules", "tiers", "measured"))
     parser.add_argument("--reference", type=Path)
     given = parser.parse_args()
     if given.study == "measured" and given.reference is None:
         parser.error("measured needs --reference")
-    taken = {"rules": rules, "tiers": tiers, "admitted": admitted}
+    taken = {"rules": rules, "tiers": tiers}
     if given.study in taken:
         taken[given.study]()
     else:
-        {"policies": policies, "measured": measured, "speed": speed}[given.study](given.reference)
+        {"policies": policies, "measured": measured}[given.study](given.reference)
 
 
 if __name__ == "__main__":

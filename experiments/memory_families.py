@@ -8,7 +8,8 @@ from typing import Final, final
 import numpy as np
 
 from archgym.evaluation.metrics import Metrics
-from archgym.simulators.dram.families import RamulatorSimulator
+from archgym.physics.thermal import ThermalWindow
+from archgym.simulators.dram.controllers.ramulator import RamulatorController
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, bursts_of, run
 from archgym.simulators.dram.workloads.trace import Trace
 
@@ -52,7 +53,7 @@ def compare_memories(
 ) -> Iterator[tuple[Candidate, Metrics]]:
     """Yield the metrics of one workload on each memory, all with the same controller settings."""
     for candidate in candidates:
-        model = RamulatorSimulator(device=candidate.family)
+        model = RamulatorController(candidate.family, ThermalWindow())
         bursts = bursts_of(trace, model.burst_bytes)
         found = model.results(_configuration(candidate), bursts)
         assert found is not None, "the memory serves the trace"
@@ -69,7 +70,7 @@ def latency_curve(
       trace: Its addresses and directions; its times are not used.
       gaps_ps: Times between two bursts [ps].
     """
-    model = RamulatorSimulator(device=candidate.family)
+    model = RamulatorController(candidate.family, ThermalWindow())
     bursts = bursts_of(trace, model.burst_bytes)
     points = []
     for gap in gaps_ps:
@@ -92,7 +93,7 @@ def picture_curves(trace: Trace, path: Path, candidates: Sequence[Candidate] = C
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     axes = figure.subplots()
     for candidate in candidates:
-        top = RamulatorSimulator(device=candidate.family).burst_bytes
+        top = RamulatorController(candidate.family, ThermalWindow()).burst_bytes
         gaps = [max(1, round(1000 * top / rate)) for rate in (2, 5, 10, 20, 40, 80, 160, 320, 640)]
         points = latency_curve(candidate, trace, gaps)
         label = f"{candidate.family} x {candidate.channels}"

@@ -48,7 +48,8 @@ else:
     except SystemExit:
         pass
 sys.setprofile(None)
-own = {(f, n) for f, n in seen if f.startswith(root) and n != "<module>"}
+# Threads that end may still add to it.
+own = {(f, n) for f, n in seen.copy() if f.startswith(root) and n != "<module>"}
 print(len({f for f, _ in own}), len(own), file=sys.__stdout__)
 """
 

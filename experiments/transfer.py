@@ -1,6 +1,5 @@
 """Evaluations to 1 % with and without priors from other workloads, each workload left out once.
 
-    python experiments/transfer.py tune
     python experiments/transfer.py run experiments/data/transfer.csv --seeds 5
     python experiments/transfer.py page experiments/data/transfer.csv
 
@@ -17,7 +16,7 @@ then searched by `auto`, cold or with a prior of the other 21 workloads:
 - `misleading` starts with the worst designs of the four least similar workloads' studies, and
   learns from two of these. It shows what a useless prior of the same size costs.
 
-Starts are charged. `tune` compares settings of portfolios on generated workloads alone.
+Starts are charged.
 
 The best known of a workload is the best of all runs, studies and portfolios. A run that does not
 come within 1 % counts as one evaluation more than its budget.
@@ -35,12 +34,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from generated_traces import generated
 from trace_similarity import nearest_traces
 
 from archgym.analysis.statistics import improvement_p_value
 from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
-from archgym.simulators.dram.workloads.trace import Trace, write_trace
+from archgym.simulators.dram.workloads.trace import Trace
 from archgym.studies.portfolio import Portfolio, portfolio
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
@@ -61,8 +59,6 @@ LEVEL = 0.05
 # chosen: seed of the bootstrap over workloads.
 _RESAMPLES, _SEED = 2000, 0
 COLUMNS = ("workload", "kind", "seed", "sources", "budget", "steps")
-PEERS = ("bounding box", "quantile")
-"""Methods of syne-tune, which `transfer_peers.py` measures."""
 KNOWN = "known"
 """Rows with the best reward of a workload among the designs of all portfolios."""
 
@@ -87,14 +83,6 @@ KINDS = {
     "portfolio": Setting(size=4, near=SOURCES),
     "default first": Setting(size=4, near=SOURCES, default=True),
     "misleading": Setting(misleading=4),
-}
-TUNED = {
-    "cold": Setting(),
-    "portfolio of 4": Setting(size=4),
-    "default, portfolio of 4": Setting(size=4, default=True),
-    "default, portfolio of 7": Setting(size=7, default=True),
-    "portfolio of 4, warm": Setting(size=4, near=2),
-    "default, portfolio of 4, warm": Setting(size=4, near=2, default=True),
 }
 
 
@@ -178,25 +166,6 @@ def worst_design(study: Path) -> dict[str, Any]:
 def shipped(folder: Path) -> Bench:
     """Return the 22 workloads that ship."""
     return Bench(folder, {name: (name, shipped_trace(name)) for name in SHIPPED})
-
-
-def made(folder: Path, every: int) -> Bench:
-    """Return each `every`-th generated workload."""
-    workloads: dict[str, tuple[str | Path, Trace]] = {}
-    for name, make in list(generated().items())[::every]:
-        trace = make()
-        ending = "rstl" if trace.relative else "stl"
-        path = folder / f"{name.replace(':', '-')}.{ending}"
-        write_trace(trace, path)
-        workloads[name] = path, trace
-    return Bench(folder, workloads)
-
-
-def tune(path: Path, seeds: int, budget: int, every: int) -> None:
-    """Append runs of all settings on generated workloads."""
-    with TemporaryDirectory() as name:
-        bench = made(Path(name), every)
-        run(bench, path, TUNED, list(bench.tasks), range(seeds), budget)
 
 
 def run(
@@ -314,30 +283,6 @@ class Measured:
         return int(sum((c > self.budget).sum() for c in self.counts[kind]))
 
 
-def workload_table(measured: Measured, sources: dict[str, dict[str, str]]) -> str:
-    """Return the evaluations to 1 % by workload."""
-    kinds = list(measured.counts)
-    priors = [kind for kind in kinds if kind != "cold"]
-    heads = ["workload", "most similar", *kinds, *(f"{k} / cold (95 %), p" for k in priors)]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    means = {kind: measured.means(kind) for kind in kinds}
-    p_values = {kind: measured.p_values(kind) for kind in priors}
-    for place, workload in enumerate(measured.workloads):
-        cells = [workload, sources[workload].get("near", "").replace(" ", ", ")]
-        for kind in kinds:
-            counts = measured.counts[kind][place]
-            missed = int((counts > measured.budget).sum())
-            note = f" ({missed} of {len(counts)} not reached)" if missed else ""
-            cells.append(f"{means[kind][place]:.1f}{note}")
-        for kind in priors:
-            ratio = means[kind][place] / means["cold"][place]
-            low, high = _interval(measured.counts[kind][place], measured.counts["cold"][place])
-            p_value = p_values[kind][place]
-            cells.append(f"{ratio:.2f} ({low:.2f} to {high:.2f}), {p_value:.3f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def kind_table(measured: Measured) -> str:
     """Return the ratio of evaluations to 1 % and the losses by kind."""
     heads = ["prior", "evaluations to 1 %, ratio to cold (95 %)", "not reached", "largest ratio"]
@@ -392,29 +337,24 @@ def _mean_interval(ratios: np.ndarray) -> tuple[float, float]:
 
 def page(path: Path) -> str:
     """Return the tables of the page."""
-    curves, sources = read(path)
-    kinds = [k for k in (*KINDS, *PEERS) if all(k in found for found in curves.values())]
+    curves, _ = read(path)
+    kinds = [k for k in KINDS if all(k in found for found in curves.values())]
     measured = Measured.of(curves, kinds)
-    return f"{kind_table(measured)}\n\n{workload_table(measured, sources)}"
+    return kind_table(measured)
 
 
 def main() -> None:
-    """Tune, run, or write the page."""
+    """Run, or write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("verb", choices=["tune", "show", "run", "page"])
+    parser.add_argument("verb", choices=["run", "page"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--workloads", nargs="*", default=[], help="all if none is named")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--budget", type=int, default=60)
-    parser.add_argument("--every", type=int, default=5, help="each n-th generated workload (tune)")
     given = parser.parse_args()
-    if given.verb == "tune":
-        tune(given.file, given.seeds, given.budget, given.every)
-    elif given.verb == "show":
-        print(kind_table(Measured.of(read(given.file)[0], list(TUNED))))
-    elif given.verb == "run":
+    if given.verb == "run":
         with TemporaryDirectory() as name:
             kinds = {kind: KINDS[kind] for kind in given.kinds}
             seeds = range(given.first, given.first + given.seeds)

@@ -240,7 +240,7 @@ READERS: dict[str, Reader] = {
     "training-model": _named("simulators.cluster.workloads", "read_model"),
     "cluster": _named("simulators.cluster.machine.clusters", "_read_cluster"),
     "device": _device,
-    "standard": _named("simulators.dram.formats.devices", "load_standard"),
+    "standard": _named("simulators.dram.formats.families", "load_standard"),
     "problem": _named("simulators.accelerator.formats.timeloop_yaml", "read_timeloop_problem"),
     "document": _named("files.yaml_document", "read_document"),
 }

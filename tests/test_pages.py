@@ -1,7 +1,6 @@
 """The pages use the terms of the glossary, have pictures and stand in the contents."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -132,16 +131,3 @@ def test_site_check_tries_pages_with_the_keyboard(docs_modules: None, tmp_path: 
         "bad.html: the key / does not open the search",
     ]
     assert empty == ["empty.html: the page has nothing that Tab could reach"]
-
-
-def test_table_of_warm_starts_is_that_of_its_data() -> None:
-    folder = ROOT / "experiments"
-    script, data = folder / "warm_start.py", folder / "data" / "warm-start.csv"
-    ran = subprocess.run(
-        [sys.executable, script, "--show", data], capture_output=True, text=True, check=True
-    )
-    page = (ROOT / "experiments" / "warm-start.md").read_text()
-
-    rows = [line for line in ran.stdout.splitlines() if re.match(r"\| \w+ \| (cold|warm) ", line)]
-    assert len(rows) == 12
-    assert [row for row in rows if row not in page] == []

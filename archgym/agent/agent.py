@@ -13,13 +13,13 @@ from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import InvalidArgumentError, check_known
 from archgym.evaluation.limits import violations
 from archgym.evaluation.trials import Evaluate, Trial, Trials
-from archgym.files.policy import Policy
 from archgym.runtime.plugins import load, registered
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Categorical, Parameter
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
+    from archgym.files.policy import Policy
     from archgym.tasks.task import Task
 
 
@@ -351,12 +351,12 @@ class Agent(ABC):
             f"Agent {self.name!r} does not model metrics, so it gives no advice. Use 'few'."
         )
 
-    def policy(self) -> Policy | None:
+    def policy(self) -> "Policy | None":
         """Return the trained policy as data that can be saved; None for agents without one."""
         return None
 
     @classmethod
-    def propose(cls, policy: Policy, task: "Task", n: int, seed: int) -> np.ndarray:
+    def propose(cls, policy: "Policy", task: "Task", n: int, seed: int) -> np.ndarray:
         """Return designs that a trained policy proposes, without further training.
 
         Args:

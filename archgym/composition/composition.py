@@ -46,7 +46,6 @@ from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.options import (
     DeclaredOption,
-    chosen_class,
     declared_options,
     make_simulator,
 )
@@ -386,7 +385,7 @@ class Composition(Simulator):
         return tuple(
             within(part, name)
             for part, kind in cls.kinds.items()
-            for name in (*_CHOICES, *option_names(_variant(kind, cls._usual(part))))
+            for name in (*_CHOICES, *option_names(simulator_class(kind)))
             if name not in cls.decided.get(part, ())
         )
 
@@ -400,7 +399,7 @@ class Composition(Simulator):
                 default=cls._usual(part).get(option.name, option.default),
             )
             for part, kind in cls.kinds.items()
-            for option in declared_options(_variant(kind, cls._usual(part)))
+            for option in declared_options(simulator_class(kind))
             if option.name not in cls.decided.get(part, ())
         )
 
@@ -604,11 +603,6 @@ def _made(kind: str, choices: Mapping[str, str]) -> Simulator:
     return make_simulator(
         simulator_class(kind), choices.get("space"), choices.get("fidelity"), options
     )
-
-
-def _variant(kind: str, options: Mapping[str, str]) -> type[Simulator]:
-    """Return the class of a part that some options choose."""
-    return chosen_class(simulator_class(kind), options)
 
 
 def _changed(made: Simulator, usual: Simulator, given: Mapping[str, str]) -> dict[str, str]:

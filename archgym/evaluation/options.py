@@ -165,24 +165,6 @@ class DeclaredByParts(Protocol):
         """Return the declarations of the parts' options."""
 
 
-@runtime_checkable
-class Variants(Protocol):
-    """Simulator class with several models under one name, among which options choose."""
-
-    @classmethod
-    def variant(cls, options: Mapping[str, str]) -> type[Simulator]:
-        """Return the class that simulates with some options.
-
-        Args:
-          options: Options as they were given or recorded, other than space and fidelity.
-        """
-
-
-def chosen_class(kind: type[Simulator], options: Mapping[str, str]) -> type[Simulator]:
-    """Return the class that simulates with some options: the registered one, or a variant."""
-    return kind.variant(options) if issubclass(kind, Variants) else kind
-
-
 def declared_options(kind: type[Any]) -> tuple[DeclaredOption, ...]:
     """Return the options that a simulator's constructor declares, in its order."""
     if issubclass(kind, DeclaredByParts):
@@ -308,22 +290,16 @@ def make_simulator(
       InvalidArgumentError: The constructor needs other arguments.
     """
     space, held = split_space(space)
-    registered_class = kind
-    kind = chosen_class(registered_class, options)
-    # A class that options chose has spaces and options of its own: say of which.
-    chosen_by = ", ".join(f"{name}={value}" for name, value in options.items())
-    described = f" with {chosen_by}" if kind is not registered_class else ""
     known_options = option_names(kind)
     named = kind.spec.name or kind.__name__
-    check_known(f"option of simulator {named!r}{described}", options, known_options)
+    check_known(f"option of simulator {named!r}", options, known_options)
     chosen = {}
     for what, wanted, names in (
         ("space", space, kind.spec.space_names),
         ("fidelity", fidelity, kind.spec.fidelity_names),
     ):
         if wanted is not None and str(wanted) not in names:
-            owner = f" of simulator {named!r}{described}" if described else ""
-            error = unknown_name(f"{what}{owner}", wanted, names)
+            error = unknown_name(what, wanted, names)
             error.choice = what
             raise error
         # A simulator with one space or fidelity has nothing to be told.

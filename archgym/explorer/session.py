@@ -1,5 +1,6 @@
 """Session of one page: threads that evaluate the newest design first and follow a study."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -34,8 +35,10 @@ EXPLORED = "explored"
 _PART_S = 0.04
 # chosen: a shorter rest is a part of a drag [s].
 _REST_S = 0.06
-# chosen: drawings of neighbours and evaluated designs follow at this rate [s].
+# chosen: drawings of neighbours follow at this rate [s].
 _EVERY_S = 0.25
+# chosen: a move would wait for the some 100 kB of all evaluated designs, and for their drawing [s].
+_IDLE_S = 0.5
 _FOLLOW_S = 1.0
 # chosen: a design that takes longer has its neighbours evaluated only on demand [s].
 _SLOW_S = 2.0
@@ -179,6 +182,9 @@ class Session(Closing):
             self._notice("The search was stopped; its evaluations are saved.")
         except (ArchGymError, OSError) as error:
             self._notice(str(error))
+        except Exception as error:  # the thread must outlive a fault in a simulator of a plug-in
+            self._notice(f"Something broke, and the page goes on: {error!r}.")
+            logging.getLogger(__name__).exception("The page of a design goes on after a fault")
 
     def _show(self) -> None:
         self._publish("answer", self.state.answer_json())
@@ -211,9 +217,8 @@ class Session(Closing):
         self._publish("changes", state.changes_json(rows, changed))
         with self._wake:
             # While somebody drags, nothing but designs is evaluated.
-            self._wake.wait_for(lambda: self._is_stale(number), _REST_S)
-        if self._is_stale(number):
-            return
+            if self._wake.wait_for(lambda: self._is_stale(number), _REST_S):
+                return
         bounds = state.bounds_json()
         if self._is_stale(number):
             return
@@ -225,22 +230,24 @@ class Session(Closing):
             )
         elif was_known or took_s <= _SLOW_S or self._wants_all:
             self._wants_all = False
-            self._evaluate_changes(number, rows, changed)
-        self._publish("cloud", state.cloud_json())
+            self._evaluate_changes(number, rows, changed, _PART_S if was_known else took_s)
+        with self._wake:
+            if not self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
+                self._publish("cloud", state.cloud_json())
 
     def _evaluate_changes(
-        self, number: int, rows: np.ndarray, changed: list[tuple[int, int]]
+        self, number: int, rows: np.ndarray, changed: list[tuple[int, int]], took_s: float
     ) -> None:
         """Evaluate neighbours in parts, so that a new design waits for one part at most."""
         state = self.state
         order = np.flatnonzero(state.task.space.feasible(rows))
-        place, size, shown = 0, 4, time.monotonic()
+        place, size, shown = 0, 1, time.monotonic()
         while place < len(order):
+            size = max(1, min(256, int(size * _PART_S / max(took_s, 1e-4))))
             began = time.monotonic()
             state.evaluate(rows[order[place : place + size]])
             place += size
             took_s = time.monotonic() - began
-            size = max(1, min(256, int(size * _PART_S / max(took_s, 1e-4))))
             if self._is_stale(number):
                 return
             if time.monotonic() - shown > _EVERY_S:

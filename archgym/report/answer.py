@@ -296,7 +296,7 @@ def _optimum(task: TaskEvidence, chosen: Chosen | None) -> str:
             behind = f"; {_behind(task.known.reward, reward)} the proven one"
         return f"{n_better:,} of {len(task.known.rewards):,} designs are better{behind}"
     if chosen is None:
-        return "best known; not proven (a table of the task proves it: --table)"
+        return "best known; not proven (`archgym prove STUDY` tries, a table proves it: --table)"
     change = chosen.explanation.best_change
     n = sum(each.is_built for each in chosen.explanation.changes)
     if change is None:

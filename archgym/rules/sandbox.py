@@ -170,7 +170,8 @@ def _serve(connection: Connection, domain_name: str) -> None:
 def _run(
     text: str, case: Mapping[str, Any], tuned: Mapping[str, int], compiled: dict[Any, Any]
 ) -> dict[str, Any]:
-    from archgym.rules.compilation import FAULTS, compile_rule, new_storage
+    from archgym.rules.calls import FAULTS
+    from archgym.rules.compilation import compile_rule, new_storage
 
     source = check_rule(text)
     sizes, values = dict(case["sizes"]), dict(case["values"])

@@ -36,7 +36,8 @@ def study_task(folder: Path, header: Header, given: Task | None) -> Task:
             return Task.from_json(header.task)
         except UnknownNameError as error:
             raise UnknownNameError(
-                f"{error} If the simulator is your own, pass the study's `task`."
+                f"{error} If the simulator is your own, install the package that registers it, or "
+                f"continue in Python: archgym.Study.open({str(folder)!r}, task=…).run()"
             ) from None
     require_task(given)
     given = given.as_recorded(header.task)

@@ -30,7 +30,6 @@ from archgym.files.storage import (
     synchronise,
     write_atomic,
 )
-from archgym.measurements.file import with_moved
 from archgym.spaces.space import DesignSpace
 from archgym.studies.records import JournalShape
 from archgym.version import __version__
@@ -405,6 +404,10 @@ def read_header(folder: Path) -> Header:
         )
     data.pop("format", 0)
     header = _checked(path, data)
+    if header.task.get("measured") is None:
+        return header
+    from archgym.measurements.file import with_moved
+
     return replace(header, task=with_moved(header.task, folder))
 
 

@@ -35,7 +35,7 @@ from archgym.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
-# chosen: on generated workloads of experiments/transfer.py, which are not the measured ones.
+# chosen: on generated workloads, which are not the measured ones.
 _SIZE: Final = 4
 # chosen: the best designs of a study are often alike.
 _PER_STUDY: Final = 2

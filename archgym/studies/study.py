@@ -30,7 +30,6 @@ from archgym.files.json_types import tuples
 from archgym.files.lease import Lease
 from archgym.files.remote import require_local
 from archgym.files.storage import is_there, require_own, write_atomic
-from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.runtime.closing import Closing
 from archgym.runtime.importing import import_library
 from archgym.runtime.interruption import Interruption
@@ -50,7 +49,6 @@ from archgym.studies.arguments import (
     study_agent,
     study_task,
 )
-from archgym.studies.ask_tell import AskTell, PausedSearch, told_evaluation
 from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, rewrite, set_aside
 from archgym.studies.metadata import (
     BAD_NAME,
@@ -76,12 +74,13 @@ from archgym.studies.prior import (
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.settings import StudySettings, designs_of, sources_of
 from archgym.studies.snapshot import StudyLog, StudyResult, gaps_text, read_state
-from archgym.studies.spreadsheet import measured, wrong_unit
 from archgym.tasks.executor import Executor, SerialExecutor
 from archgym.tasks.task import Evaluation, Task
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from archgym.studies.ask_tell import AskTell
 
 logger = logging.getLogger(__name__)
 
@@ -679,6 +678,8 @@ class Study(Closing):
           InvalidArgumentError: The agent did not ask for the design, or a metric does not fit.
           UnknownNameError: A metric, workload or reason does not exist.
         """
+        from archgym.studies.ask_tell import told_evaluation
+
         with self._turn:
             told = told_evaluation(self.task, metrics, infeasible, failure)
             loop = self._loop() if self.ended is None else None
@@ -713,6 +714,9 @@ class Study(Closing):
           InvalidDesignError: The design does not lie in the space.
           InvalidArgumentError: A number or the workload does not fit.
         """
+        from archgym.measurements.file import MEASURED_NAME, append_measurements
+        from archgym.studies.spreadsheet import measured, wrong_unit
+
         row = measured(self.task, design, metrics, workload, date, machine)
         if off := wrong_unit(self.task, [row]):
             raise InvalidArgumentError(f"{off[1]}. Correct its unit; nothing was kept.")
@@ -747,8 +751,10 @@ class Study(Closing):
 
     # ---- asks and tells
 
-    def _loop(self) -> AskTell | None:
+    def _loop(self) -> "AskTell | None":
         """Return the loop of asks and tells, begun now if need be; None if the study ends."""
+        from archgym.studies.ask_tell import AskTell, PausedSearch
+
         if self._agent is None:
             raise InvalidArgumentError(
                 f"A study needs an agent to be asked; {self.folder} is a log. Create a study with "
@@ -997,7 +1003,9 @@ class _Evaluating:
             return study._recorder.evaluate(indices, self._executor, self._progress)
 
     def expect(self, indices: np.ndarray) -> None:
-        """Start designs that the agent asks for next."""
+        """Start designs that the agent asks for next, where a worker is idle."""
+        if not self._executor.starts_ahead:
+            return
         indices = np.ascontiguousarray(indices, dtype=np.int64)
         _, is_needed = self._study._recorder.expected(indices)
         if is_needed.any():

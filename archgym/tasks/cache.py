@@ -297,7 +297,7 @@ class CachedExecutor(Executor):
         self._cache = EvaluationCache(folder)
         self._has_checked = False
         self._cancelled = False
-        self.workers = inner.workers
+        self.workers, self.starts_ahead = inner.workers, inner.starts_ahead
 
     def expect(self, task: Task, indices: np.ndarray) -> None:
         """Start the designs that the cache does not know."""

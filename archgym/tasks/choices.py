@@ -219,6 +219,8 @@ class TaskChoices:
         Raises:
           InvalidArgumentError: A limit on a parameter has another form.
         """
+        if self.subject_to is None:
+            return [], {}
         metrics = {spec.name for spec in simulator.metrics}
         units = {p.name: p.unit for p in simulator.space.parameters if p.name not in metrics}
         with choosing("subject_to"):

@@ -43,7 +43,6 @@ from archgym.evaluation.simulator import (
 )
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 from archgym.files.remote import url_of
-from archgym.measurements.calibrated import CalibratedSimulator
 from archgym.simulators import DEFAULT
 from archgym.tasks.choices import TaskChoices, WeightedWorkload, choosing, is_file_label
 
@@ -171,6 +170,8 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
         path = None
         if measured is not None:
             path = choices.resolved_path(str(check_path("measured", measured)))
+        from archgym.measurements.calibrated import CalibratedSimulator
+
         made = CalibratedSimulator(source, path, confidence, digest)
     return made if source is whole else restrict(made, split_space(whole.space.name)[1])
 

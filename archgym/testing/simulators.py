@@ -388,14 +388,21 @@ class _SimulatorCheck:
             self._well_formed(one, indices, name)
             after = one.values[0]
             gain, sizes = goals * (before - after), np.sort(np.abs([before, after]), axis=0)
-            self._require(
-                bool((gain > 0).any()) or not ((gain < 0) & (sizes[1] >= 2 * sizes[0])).any(),
-                f"the default design must not be twice as bad without cost {cost!r}",
-                after.tolist(),
-                name,
-            )
+            is_worse = (gain < 0) & (sizes[1] >= 2 * sizes[0]) & ~(gain > 0).any()
+            for column in np.flatnonzero(is_worse)[:1]:
+                metric = self._simulator.metrics[column].name
+                raise self._error(
+                    f"the default design must not be twice as bad without cost {cost!r}",
+                    f"{metric} {before[column]:g} with the cost and {after[column]:g} without it",
+                    name,
+                )
             is_moved |= bool((before != after).any())
-        self._require(is_moved or not costs, "one of `costs` must change the design", "none", name)
+        self._require(
+            is_moved or not costs,
+            "one of `costs` must change the design",
+            f"the same metrics without each of {', '.join(costs)}",
+            name,
+        )
 
     def _bounds(self, result: BatchResult, indices: np.ndarray, workload: Workload) -> None:
         """Check that no design betters the bounds of none, half or all of its choices."""
@@ -414,13 +421,14 @@ class _SimulatorCheck:
                 gain = bounds[:, column] - result.values[:, column]
                 # Comparisons with NaN are false: nothing is known, or the design was not built.
                 worse = gain > 0 if spec.goal == "minimise" else gain < 0
-                rows = np.flatnonzero(worse & (spec.goal != "none"))
-                self._require(
-                    not len(rows),
-                    f"no design with some choices may better their bound of `{spec.name}`",
-                    [dict(self._simulator.space.design_at(indices[row])) for row in rows[:1]],
-                    workload.name,
-                )
+                for row in np.flatnonzero(worse & (spec.goal != "none"))[:1]:
+                    design = self._simulator.space.design_at(indices[row])
+                    raise self._error(
+                        f"no design with some choices may better their bound of `{spec.name}`",
+                        f"{result.values[row, column]:g} {spec.unit}, bound "
+                        f"{bounds[row, column]:g}, of {design}",
+                        workload.name,
+                    )
 
     def _designs(self, n_designs: int) -> np.ndarray:
         """Return the default design, feasible ones, and random ones that may be infeasible."""

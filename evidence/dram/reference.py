@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import Workload
+from archgym.simulators.dram.controllers.dramsys import dramsys_of
 from archgym.simulators.dram.dramsys.devices import device, dramsys_device_names
 from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.dramsys.mapping import reference_mapping_names
@@ -304,7 +305,9 @@ def _run(
             from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
 
             column = OUTPUTS.index(_BUSY)
-            outputs[_BUSY][places] = simulator.outputs(indices, workload)[:, column]
+            controller = dramsys_of(simulator)
+            own = controller.outputs(simulator.space, indices, trace)
+            outputs[_BUSY][places] = own[:, column]
     if BUSY not in wanted:
         outputs.pop(_BUSY)
     return outputs if DESIGNS in wanted else {_BUSY: outputs[_BUSY]}

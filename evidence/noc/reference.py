@@ -23,9 +23,15 @@ from evidence.noc.published import compare_published
 from evidence.recorded import json_lines, read_text, reading
 from evidence.validation import Group, Progress, Validation, chosen, metrics_of
 
-BOOKSIM, ROWS, PACKETS, POWER, PUBLISHED = "booksim", "rows", "packets", "power", "published"
+BOOKSIM, NETWORKS, ROWS, PACKETS = "booksim", "networks", "rows", "packets"
+POWER, PUBLISHED = "power", "published"
 GROUPS: Final = (
     Group(BOOKSIM, "300 designs of the default space, exported and run by BookSim itself"),
+    Group(
+        NETWORKS,
+        "300 networks of all kinds, exported and run by BookSim itself",
+        "they vary sizes, delays, priorities and topologies that no space offers",
+    ),
     Group(
         ROWS,
         "recorded results of BookSim's routers: lists, traces, deadlocks and its own traffic",
@@ -55,6 +61,9 @@ _NAMES: Final = frozenset(f.name for f in fields(Network)) - {"graph"}
 _METRICS: Final = {
     "packet_latency": "mean_latency_ns", "network_latency": "network_latency_ns",
     "hops": "mean_hops",
+}  # fmt: skip
+_AVERAGES: Final = {
+    "packet_latency": "plat_avg", "network_latency": "nlat_avg", "hops": "hops_avg",
 }  # fmt: skip
 
 
@@ -87,6 +96,11 @@ def validate(
         file = resources.files("evidence.noc").joinpath("data/booksim.jsonl.gz")
         with resources.as_file(file) as path:
             lines += _compare_designs(path, stride)
+    if NETWORKS in wanted:
+        announce(NETWORKS)
+        file = resources.files("evidence.noc").joinpath("data/networks.jsonl.gz")
+        with resources.as_file(file) as path:
+            lines += _compare_networks(path, stride)
     if PUBLISHED in wanted and stride == 1:
         announce(PUBLISHED)
         lines += compare_published(PUBLISHED)
@@ -134,6 +148,21 @@ def _compare_designs(path: Path, stride: int) -> list[Agreement]:
             found.equal(number, "stable or not", [is_stable], [bool(theirs)])
             for name, value in theirs.items() if is_stable else ():
                 found.number(number, name, float(ours[_METRICS[name]][0]), value)
+    return found.lines
+
+
+def _compare_networks(path: Path, stride: int) -> list[Agreement]:
+    found = Differences(NETWORKS, NETWORKS, DIGITS)
+    for number, row in json_lines(path):
+        if (number - 1) % stride:
+            continue
+        with reading(path, number):
+            load = {**row["load"], "packet_size": tuple(row["load"]["packet_size"])}
+            ours, _ = measured(Network(**row["network"]), Load(**load))
+            theirs = row["booksim"]
+            found.equal(number, "stable or not", [ours["status"] == "ok"], [bool(theirs)])
+            for name, value in theirs.items() if ours["status"] == "ok" else ():
+                found.number(number, name, float(ours[_AVERAGES[name]]), value)
     return found.lines
 
 

@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -183,12 +183,32 @@ def markdown(validation: Validation[Line]) -> str:
         "| kind | compared | where | other figure | ours | accepted | met | near |",
         "|---|---|---|---|---:|---|---|---|",
     ]
-    for line in validation.lines:
+    for line in _joined(validation.lines):
         met = "yes" if line.is_met else "**no**"
         cells = (line.subject, line.where, line.published, f"{line.ours:.4g} {line.unit}".strip())
         near = ("yes" if line.is_near else "no") if line.kind == PUBLISHED else ""
         text.append(f"| {line.kind} | {' | '.join(cells)} | {line.accepted} | {met} | {near} |")
     return "\n".join(text) + "\n"
+
+
+def _joined(lines: Sequence[Line]) -> list[Line]:
+    """Return lines with those of counted rows that are all met joined by what they compare."""
+    found: list[Line] = []
+    for line in lines:
+        before = found[-1] if found else line
+        is_counted = line.kind in (RECORDED, MEASURED) and line.is_met and before.is_met
+        if found and is_counted and (line.kind, line.subject) == (before.kind, before.subject):
+            rows = str(int(before.published) + int(line.published))
+            found[-1] = replace(
+                before,
+                where=f"{before.where}, {line.where}",
+                published=rows,
+                ours=before.ours + line.ours,
+                accepted=rows,
+            )
+        else:
+            found.append(line)
+    return found
 
 
 def _golden_lines(progress: Progress | None) -> list[Line]:

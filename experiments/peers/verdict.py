@@ -31,7 +31,7 @@ DATA = EXPERIMENTS / "data" / "bench-peers.csv"
 PAGE = EXPERIMENTS / "bench-peers.md"
 PICTURE = EXPERIMENTS / "pictures" / "bench-peers.png"
 BUDGETS = (10, 25, 50, 100, 200, 1000)
-SHOWN = (25, 100, 200, 1000)
+SHOWN = (100,)
 START, END = "<!-- generated -->", "<!-- end -->"
 # Agents of this library in the picture; the tables have all.
 SHOWN_AGENTS = ("auto", "genetic", "random")

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from archgym.agents.ant_colony import AntColonyAgent
-from archgym.agents.random import RandomAgent
 from archgym.errors import InvalidArgumentError
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Factorisation, Integer, Permutation
 from archgym.spaces.space import DesignSpace
 from archgym.testing import proving_tasks
-from tests.agents.recorder import search
 from tests.agents.telling import asked, trials
 from tests.toys import toy_task
 
@@ -194,28 +192,6 @@ def test_large_permutations_and_factorisations_need_no_table_of_their_values() -
     random = worth(space.sample(10_000, np.random.default_rng(0)))
     assert len(np.unique(designs, axis=0)) == 480
     assert rewards.max() > random.max()
-
-
-def test_no_design_is_asked_for_twice_and_no_constraint_broken() -> None:
-    found = search(AntColonyAgent, MIXED, 600)
-
-    assert found.n_repeated == 0
-    assert MIXED.space.feasible(found.designs).all()
-    assert MIXED.space.is_canonical(found.designs).all()
-
-
-def test_small_space_is_searched_to_its_last_design() -> None:
-    assert len(search(AntColonyAgent, TINY, 100).rewards) == 6
-    found = search(AntColonyAgent, MAPPING, 10_000)
-    assert len(found.rewards) == MAPPING.space.count().value
-
-
-@pytest.mark.parametrize("task", [MIXED, MAPPING], ids=["mixed", "mapping"])
-def test_clearly_better_than_random_search(task: Any) -> None:
-    ants = [max(search(AntColonyAgent, task, 150, seed).rewards) for seed in range(8)]
-    random = [max(search(RandomAgent, task, 150, seed).rewards) for seed in range(8)]
-
-    assert np.mean(ants) > np.mean(random)
 
 
 @pytest.mark.parametrize(

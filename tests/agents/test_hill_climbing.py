@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from archgym.agents.hill_climbing import HillClimbingAgent
-from archgym.agents.random import RandomAgent
 from archgym.errors import InvalidArgumentError
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.testing import proving_tasks
-from tests.agents.recorder import search
 from tests.agents.telling import asked, trials
 from tests.toys import toy_task
 
@@ -124,28 +122,6 @@ def test_known_neighbours_end_a_climb() -> None:
     agent.tell(trials(agent.ask(), -1.0))
 
     assert len(agent.ask()) == 8
-
-
-def test_no_design_is_asked_for_twice_and_no_constraint_broken() -> None:
-    found = search(HillClimbingAgent, MIXED, 600)
-
-    assert found.n_repeated == 0
-    assert MIXED.space.feasible(found.designs).all()
-
-
-@pytest.mark.parametrize("restart", ["random", "perturbation"])
-def test_small_space_is_searched_to_its_last_design(restart: str) -> None:
-    assert len(search(HillClimbingAgent, TINY, 100, restart=restart).rewards) == 6
-    found = search(HillClimbingAgent, MAPPING, 10_000, restart=restart)
-    assert len(found.rewards) == MAPPING.space.count().value
-
-
-@pytest.mark.parametrize("task", [MIXED, MAPPING], ids=["mixed", "mapping"])
-def test_clearly_better_than_random_search(task: Any) -> None:
-    climbing = [max(search(HillClimbingAgent, task, 150, seed).rewards) for seed in range(8)]
-    random = [max(search(RandomAgent, task, 150, seed).rewards) for seed in range(8)]
-
-    assert np.mean(climbing) > np.mean(random)
 
 
 @pytest.mark.parametrize(

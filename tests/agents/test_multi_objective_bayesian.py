@@ -41,10 +41,6 @@ def test_no_design_is_asked_for_twice_and_none_breaks_a_constraint() -> None:
     assert MIXED.space.feasible(found.designs).all()
 
 
-def test_search_ends_when_the_space_is_known() -> None:
-    assert len(search(MultiObjectiveBayesianAgent, TINY, 100, startup=2).rewards) == 6
-
-
 @pytest.mark.slow
 def test_wider_front_than_of_random_search() -> None:
     task = toy_task()

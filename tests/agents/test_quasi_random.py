@@ -91,18 +91,6 @@ def test_designs_are_new_canonical_and_feasible(sequence: str) -> None:
     assert MIXED.space.feasible(found.designs).all()
 
 
-def test_small_space_is_searched_to_its_last_design() -> None:
-    assert len(search(QuasiRandomAgent, TINY, 100).rewards) == 6
-    assert len(search(QuasiRandomAgent, MAPPING, 10_000).rewards) == MAPPING.space.count().value
-
-
-def test_space_without_a_choice_is_one_design() -> None:
-    agent = QuasiRandomAgent(DesignSpace("one", [Integer(name="a", low=3, high=3)]), seed=0)
-
-    assert agent.ask().tolist() == [[0]]
-    assert agent.ask().shape == (0, 1)
-
-
 def test_more_dimensions_than_sobol_has_are_refused() -> None:
     space = DesignSpace("wide", [Integer(name=f"p{n}", low=0, high=1) for n in range(21_202)])
 

@@ -27,12 +27,6 @@ def test_designs_are_canonical_and_feasible() -> None:
     assert MIXED.space.feasible(designs).all()
 
 
-def test_search_ends_when_the_space_is_known() -> None:
-    found = search(RandomAgent, TINY, 100)
-
-    assert sorted(TINY.space.flat(found.designs).tolist()) == [0, 1, 2, 3, 4, 5]
-
-
 def test_batch_size_changes_no_designs_turn() -> None:
     one, many = (
         search(RandomAgent, MIXED, 700, batch_size=size).designs[:700] for size in (1, 128)

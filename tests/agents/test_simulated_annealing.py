@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.agents.random import RandomAgent
 from archgym.agents.simulated_annealing import SimulatedAnnealingAgent
 from archgym.errors import InvalidArgumentError
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.testing import proving_tasks
-from tests.agents.recorder import search
 from tests.agents.telling import asked, trials
 from tests.toys import toy_task
 
@@ -91,28 +89,6 @@ def test_known_designs_are_walked_through_without_an_evaluation() -> None:
     beside = [np.abs(places[:n] - places[n]).min() == 1 for n in range(1, 60)]
     assert len(np.unique(places)) == 60
     assert np.mean(beside) > 0.8
-
-
-def test_no_design_is_asked_for_twice_and_no_constraint_broken() -> None:
-    found = search(SimulatedAnnealingAgent, MIXED, 600)
-
-    assert found.n_repeated == 0
-    assert MIXED.space.feasible(found.designs).all()
-    assert MIXED.space.is_canonical(found.designs).all()
-
-
-def test_small_space_is_searched_to_its_last_design() -> None:
-    assert len(search(SimulatedAnnealingAgent, TINY, 100).rewards) == 6
-    found = search(SimulatedAnnealingAgent, MAPPING, 10_000)
-    assert len(found.rewards) == MAPPING.space.count().value
-
-
-@pytest.mark.parametrize("task", [MIXED, MAPPING], ids=["mixed", "mapping"])
-def test_clearly_better_than_random_search(task: Any) -> None:
-    annealing = [max(search(SimulatedAnnealingAgent, task, 150, seed).rewards) for seed in range(8)]
-    random = [max(search(RandomAgent, task, 150, seed).rewards) for seed in range(8)]
-
-    assert np.mean(annealing) > np.mean(random)
 
 
 @pytest.mark.parametrize(

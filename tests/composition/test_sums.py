@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from archgym.composition import FunctionComposition, Part
-from archgym.composition.composition import _QUANTITIES, Composition, _total
+from archgym.composition.compose import FunctionComposition
+from archgym.composition.composition import _QUANTITIES, Composition, Part, _total
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Workload, simulator_class, simulator_names
 from tests.toys import ToySimulator

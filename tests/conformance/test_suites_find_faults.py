@@ -488,7 +488,7 @@ class StrangeTable(Sound):
 
 SIMULATORS: list[tuple[type[Simulator], str]] = [
     (Noisy, "evaluated twice"),
-    (BoundsTooTight, "may better their bound of"),
+    (BoundsTooTight, r"may better their bound of .*; got [\d.e+]+ \w+, bound [\d.e+]+, of"),
     (BoundsOfOneRow, "`bounds` must have a row for each design"),
     (DependsOnBatch, "one by one"),
     (DependsOnOrder, "one by one"),
@@ -507,8 +507,11 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (LimitOnAnotherMetric, "must hold a Limit on a known metric"),
     (ReliefByAnotherParameter, "must name parameters"),
     (ReliefOfAnotherCost, "must name `costs`"),
-    (IgnoredCost, "one of `costs` must change the design"),
-    (WorseWithoutACost, "must not be twice as bad without cost 'wait'"),
+    (
+        IgnoredCost,
+        "one of `costs` must change the design; got the same metrics without each of wait",
+    ),
+    (WorseWithoutACost, r"twice as bad without cost 'wait'; got \w+ [\d.]+ with the cost and"),
     (ExportMissing, "'verilog' must export"),
     (ExportOfBytes, "must return texts of files"),
     (StrangeGroup, "name parameters"),

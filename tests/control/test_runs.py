@@ -21,8 +21,8 @@ from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
+from archgym.simulators.dram.controllers.dramsys import dramsys_of
 from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
-from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.workloads.trace import Trace
 from archgym.simulators.moe import MoeSimulator
@@ -53,7 +53,8 @@ def test_dram_in_parts_equals_a_whole_run(device: str, workload: str) -> None:
 
     for indices in space.sample(6, rng):
         design = space.design_at(indices)
-        expected = simulator.outputs(space.indices_of(design)[None], content)[0]
+        indices = space.indices_of(design)[None]
+        expected = dramsys_of(simulator).outputs(space, indices, content.content)[0]
         if expected[0]:
             continue  # the controller deadlocks
         found = in_parts(DramRun(simulator, design, content), 3000, rng).finish()
@@ -67,7 +68,7 @@ def test_dram_in_parts_equals_a_whole_run(device: str, workload: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["ddr5", "hbm3", "lpddr5"])
 def test_ramulator_in_parts_equals_a_whole_run(device: str) -> None:
-    simulator = RamulatorSimulator(device=device, requests=3000)
+    simulator = DramSimulator(device=device, requests=3000)
     space, content = simulator.space, simulator.workload("bursty-rw")
     rng = np.random.default_rng(1)
     n_runs = 0
@@ -143,7 +144,7 @@ def test_server_in_parts_equals_a_whole_run(clients: int | None) -> None:
 def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
     server = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
     core = CpuRun({}, in_turns(("stencil",), 3000, 1, "short"), 500, 1000)
-    memory = RamulatorSimulator(device="ddr5", requests=1000)
+    memory = DramSimulator(device="ddr5", requests=1000)
     runs: list[Any] = [
         MoeRun(server, {}, server.workload(default_workload(server))),
         RamulatorRun(memory, {}, memory.workload("bursty-rw")),
@@ -209,7 +210,7 @@ def test_branch_that_is_used_again_has_the_metrics_of_its_origin() -> None:
 
 
 def test_branch_of_the_second_controller_continues_as_its_origin_and_leaves_it_alone() -> None:
-    simulator = RamulatorSimulator(requests=1000)
+    simulator = DramSimulator(device="ddr5", requests=1000)
     run = RamulatorRun(simulator, {}, simulator.workload("bursty-rw"))
     opened, closed = (run.choice({"row_policy": p}) for p in ("Open", "ClosedCAP"))
     run.advance((opened,), 300)

@@ -16,13 +16,10 @@ from archgym.evaluation.function import FunctionSimulator, OutsideSimulator, sim
 from archgym.evaluation.metrics import MetricSpec
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Categorical, PowerOfTwo
-from archgym.tasks.executor import (
-    ProcessExecutor,
-    SerialExecutor,
-    ThreadExecutor,
-    executor_for,
-)
+from archgym.tasks.executor import SerialExecutor, ThreadExecutor
+from archgym.tasks.processes import ProcessExecutor
 from archgym.tasks.task import Task
+from archgym.tasks.workers import executor_for
 from archgym.testing import check_simulator
 
 SPACE = [

@@ -204,3 +204,20 @@ def test_page_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "panel", None)
     with pytest.raises(ArchGymError, match=r"archgym\[explore\]"):
         explore("dram")
+
+
+def test_a_page_goes_on_after_a_fault_that_nobody_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(toy_task()) as (session, shown):
+        shown.wait(lambda: shown.is_done(session))
+        with monkeypatch.context() as broken:
+            broken.setattr(session.state, "bounds_json", lambda: 1 // 0)
+            session.take({"kind": "set", "place": 0, "index": 1})
+            shown.wait(lambda: any("ZeroDivisionError" in said for said in shown.notices))
+        session.take({"kind": "set", "place": 0, "index": 2})
+        shown.wait(lambda: shown.is_done(session))
+
+
+def test_all_designs_are_drawn_once_a_design_rests() -> None:
+    with opened(toy_task()) as (session, shown):
+        shown.wait(lambda: shown.is_done(session) and "cloud" in shown.parts)
+        assert shown.parts["cloud"]["n"] > 1

@@ -26,7 +26,8 @@ from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
-from archgym.tasks.executor import ProcessExecutor, SerialExecutor, ThreadExecutor
+from archgym.tasks.executor import SerialExecutor, ThreadExecutor
+from archgym.tasks.processes import ProcessExecutor
 from archgym.tasks.task import Task
 from tests.studies.searches import TWO, ListAgent, journal, resume, search
 from tests.toys import SPACE, CountingAgent, ToyAgent, UnreplayableAgent, toy_task
@@ -231,7 +232,7 @@ def test_other_task_is_refused(tmp_path: Path) -> None:
 def test_unregistered_simulator_and_agent_must_be_given(tmp_path: Path) -> None:
     search(tmp_path / "a", 5)
 
-    with pytest.raises(UnknownNameError, match="pass the study's `task`"):
+    with pytest.raises(UnknownNameError, match=r"continue in Python: archgym.Study.open\("):
         Study.open(tmp_path / "a")
     with pytest.raises(UnknownNameError, match="pass its class as `agent`"):
         Study.open(tmp_path / "a", toy_task(TWO))

@@ -11,14 +11,10 @@ from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.spaces.parameter import Integer
-from archgym.tasks.executor import (
-    Executor,
-    ProcessExecutor,
-    SerialExecutor,
-    ThreadExecutor,
-    executor_for,
-)
+from archgym.tasks.executor import Executor, SerialExecutor, ThreadExecutor
+from archgym.tasks.processes import ProcessExecutor
 from archgym.tasks.task import Evaluation, Task
+from archgym.tasks.workers import executor_for
 from tests.toys import TROUBLED_DEPTH, ToySimulator, Trouble, toy_task
 
 

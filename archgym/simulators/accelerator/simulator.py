@@ -16,7 +16,6 @@ from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, netw
 from archgym.simulators.accelerator.formats.export import (
     ARCHITECTURE,
     FORMATS,
-    TIMELOOP,
     architecture_files,
     expressible_mapping,
     shared_dimensions,
@@ -28,6 +27,7 @@ from archgym.simulators.accelerator.formats.scale_sim import (
     SCALE_SIM_DOC,
     scale_sim_files,
 )
+from archgym.simulators.accelerator.formats.traffic import TRAFFIC, TRAFFIC_DOC, traffic_files
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
 from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
@@ -144,8 +144,8 @@ class AcceleratorSimulator(RowSimulator):
         # Without a limit of area the largest array wins.
         default_objective="edp-at-eyeriss-area",
         costs=COSTS,
-        exports=FORMATS,
-        partial_exports=(ARCHITECTURE,),
+        exports={**FORMATS, TRAFFIC: TRAFFIC_DOC},
+        partial_exports=(ARCHITECTURE, TRAFFIC),
         relief=RELIEF,
         model_reasons=(
             "no mapping of some layer was found that fits",
@@ -425,7 +425,7 @@ class AcceleratorSimulator(RowSimulator):
         }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the architecture of a design, with a mapping of each layer for Timeloop.
+        """Return the architecture of a design, for Timeloop with mappings, or its traffic.
 
         Raises:
           InvalidDesignError: A layer has no mapping, or Timeloop cannot express the accelerator.
@@ -433,10 +433,11 @@ class AcceleratorSimulator(RowSimulator):
         if form == SCALE_SIM:
             design = self.space.design_at(indices)
             return scale_sim_files(design, workload.content, stated(self, indices, workload))
-        is_timeloop = form == TIMELOOP
-        built, layers = self.mapped(indices, workload, maps_layers=is_timeloop)
-        if not is_timeloop:
+        built, layers = self.mapped(indices, workload, maps_layers=form != ARCHITECTURE)
+        if form == ARCHITECTURE:
             return architecture_files(built, layers)
+        if form == TRAFFIC:
+            return traffic_files(built, layers, self._counts)
         ratios = [1.0] * len(layers)
         for place, (name, problem, mapping) in enumerate(layers):
             if self._mappings is None and shared_dimensions(mapping):

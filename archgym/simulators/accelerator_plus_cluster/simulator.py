@@ -11,15 +11,14 @@ from archgym.simulators.cluster.machine.design import Spread, spread_of
 from archgym.simulators.cluster.simulator import SPREADING, ClusterSimulator
 from archgym.simulators.cluster.workloads import network_model
 from archgym.simulators.kit import (
-    Composition,
     Limit,
     MetricSpec,
     Objective,
-    Part,
     SimulatorSpec,
     Term,
     Workload,
 )
+from archgym.simulators.kit.composition import Composition, Part
 
 ARRAYS: Final = 108
 """chosen: an A100 has 108 multiprocessors, of 1,024 multipliers each for 16-bit products."""

@@ -1,7 +1,7 @@
 """A systolic array and its memory controller, designed together: stalls delay the layers."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, Final, cast, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 
@@ -13,23 +13,22 @@ from archgym.simulators.accelerator_plus_dram.memory import (
     least_ps,
     run_layer,
 )
-from archgym.simulators.dram.families import RamulatorSimulator, requests_of, require_ticks
+from archgym.simulators.dram.controllers.ramulator import controllers_of, requests_of
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, peak_bytes_per_ps
 from archgym.simulators.kit import (
     Columns,
-    Composition,
     Laws,
     Limit,
     MetricSpec,
     Objective,
     P,
-    Part,
     Simulator,
     SimulatorSpec,
     Term,
     Workload,
 )
+from archgym.simulators.kit.composition import Composition, Part
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64
@@ -139,14 +138,14 @@ class AcceleratorDramSimulator(Composition):
         Raises:
           InvalidArgumentError: The device has no open controller model of ticks.
         """
-        require_ticks(parts["dram"])
+        controllers_of(parts["dram"])
         super().join(parts)
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
         """Return the joint metrics of one design; see `Composition.couple`."""
         accelerator, dram = parts["accelerator"], parts["dram"]
         alone = accelerator.run(workload)
-        memory = cast(RamulatorSimulator, dram.simulator)
+        memory = controllers_of(dram.simulator)
         c = memory.configuration(dram.design)
         if refusal := memory.refusal(c):
             dram.refuse(refusal)
@@ -157,10 +156,10 @@ class AcceleratorDramSimulator(Composition):
             for layer in network.layers:
                 run = run_layer(layer.problem, array, memory.made, c, limit, dram.without)
                 if run is None:
-                    dram.refuse(memory.spec.model_reasons[0])
+                    dram.refuse(dram.simulator.spec.model_reasons[0])
                 yield layer.count, run
 
-        found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))
+        found = _memory_metrics(dram.simulator, c, runs(self.limit or _REQUESTS[self.fidelity]))
 
         def requests() -> Workload:
             sampled = [run for _, run in runs(_REQUESTS["sampled"])]
@@ -182,9 +181,9 @@ class AcceleratorDramSimulator(Composition):
 
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
-        memory = cast(RamulatorSimulator, self.parts["dram"])
+        memory = controllers_of(self.parts["dram"])
         least_us = self.bounds_of(indices, workload)[:, 0]
-        designs = map(memory.space.design_at, self.of_part("dram", indices))
+        designs = map(self.parts["dram"].space.design_at, self.of_part("dram", indices))
         standby_mw = [memory.limits(memory.configuration(design))[2] for design in designs]
         latency = column["latency_us"]
         return {
@@ -200,7 +199,7 @@ class AcceleratorDramSimulator(Composition):
 
         No layer is faster than its array without stalls, or than its bytes at the peak rate.
         """
-        memory = cast(RamulatorSimulator, self.parts["dram"])
+        memory = controllers_of(self.parts["dram"])
         values = super().bounds_of(indices, workload)
         arrays, of_array = self.different("accelerator", indices)
         memories, of_memory = self.different("dram", indices)
@@ -222,14 +221,14 @@ class AcceleratorDramSimulator(Composition):
 
 
 def _memory_metrics(
-    memory: RamulatorSimulator, c: Configuration, runs: Iterable[tuple[int, LayerRun]]
+    memory: Simulator, c: Configuration, runs: Iterable[tuple[int, LayerRun]]
 ) -> dict[str, float]:
     """Return the memory's metrics over all layers, each weighted by how often it runs."""
     total: dict[str, float] = dict.fromkeys((s.name for s in memory.metrics), 0.0)
-    time_ns = n_bytes = peak = 0.0
+    controllers, time_ns, n_bytes, peak = controllers_of(memory), 0.0, 0.0, 0.0
     for count, run in runs:
         late = run.outcome.depart - run.outcome.due
-        found = memory.measures(c, late, run.is_write, run.outcome)
+        found = controllers.measures(c, late, run.is_write, run.outcome)
         for name in found.keys() & _BY_REQUESTS:
             total[name] += count * run.share * found[name]
         longer = count * run.time_ps / 1000.0 / found["total_time_ns"]

@@ -7,16 +7,15 @@ import numpy as np
 
 from archgym.simulators.kit import (
     Columns,
-    Composition,
     Laws,
     Limit,
     MetricSpec,
     Objective,
-    Part,
     SimulatorSpec,
     Term,
     Workload,
 )
+from archgym.simulators.kit.composition import Composition, Part
 from archgym.simulators.noc.simulator import NocSimulator
 from archgym.simulators.noc.workloads import WIDTH_BITS
 

@@ -16,26 +16,27 @@ from archgym.simulators.cpu.metrics import (
 )
 from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import GROUPS
-from archgym.simulators.dram.families import RamulatorSimulator, requests_of
+from archgym.simulators.dram.controllers.ramulator import (
+    RamulatorController,
+    controllers_of,
+    requests_of,
+)
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
 from archgym.simulators.kit import (
     Columns,
-    Composition,
     InvalidArgumentError,
     Laws,
     Metrics,
     MetricSpec,
     Objective,
-    Part,
-    PartInfeasible,
     Simulator,
     SimulatorSpec,
     Term,
     Workload,
     derived_values,
     parse_limits,
-    unrestricted,
 )
+from archgym.simulators.kit.composition import Composition, Part, PartInfeasible
 
 _LINE_BYTES: Final = 64
 _MODULE_PINS: Final = 64
@@ -123,8 +124,7 @@ class CpuDramSimulator(Composition):
         Raises:
           InvalidArgumentError: The memory has bursts of another size than a line of a cache.
         """
-        memory = unrestricted(parts["dram"])
-        if not isinstance(memory, RamulatorSimulator) or memory.burst_bytes != _LINE_BYTES:
+        if controllers_of(parts["dram"]).burst_bytes != _LINE_BYTES:
             raise InvalidArgumentError(
                 "`dram.device` must be ddr4, ddr5 or one of their speed bins, whose bursts are "
                 "lines of a cache; got another device."
@@ -145,7 +145,7 @@ class CpuDramSimulator(Composition):
         """Return the joint metrics of one design; see `Composition.couple`."""
         cpu, dram = parts["cpu"], parts["dram"]
         core = cast(CpuSimulator, cpu.simulator)
-        memory = cast(RamulatorSimulator, dram.simulator)
+        memory = controllers_of(dram.simulator)
         c = memory.configuration(dram.design)
         if refusal := memory.refusal(c):
             dram.refuse(refusal)
@@ -173,11 +173,9 @@ class CpuDramSimulator(Composition):
 
     def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
-        memory, found = (
-            cast(RamulatorSimulator, self.parts["dram"]),
-            super().laws(indices, column, workload),
-        )
-        designs = map(memory.space.design_at, self.of_part("dram", indices))
+        memory = controllers_of(self.parts["dram"])
+        found = super().laws(indices, column, workload)
+        designs = map(self.parts["dram"].space.design_at, self.of_part("dram", indices))
         limits = [memory.limits(memory.configuration(design)) for design in designs]
         burst_ns, _, standby_mw = np.array(limits).T
         # The core's own law is for ChampSim's DRAM.
@@ -226,7 +224,7 @@ class CpuDramSimulator(Composition):
         """Return area, and leakage as the least power; see `Composition.bounds_of`."""
         values = super().bounds_of(indices, workload)
         core = cast(CpuSimulator, self.parts["cpu"])
-        memory = cast(RamulatorSimulator, self.parts["dram"])
+        memory = controllers_of(self.parts["dram"])
         names = [spec.name for spec in self.metrics]
         cores, of_core = self.different("cpu", indices)
         memories, of_memory = self.different("dram", indices)
@@ -240,7 +238,7 @@ class CpuDramSimulator(Composition):
         return values
 
 
-def _channels(memory: RamulatorSimulator, c: Configuration) -> dict[str, int]:
+def _channels(memory: RamulatorController, c: Configuration) -> dict[str, int]:
     """Return the parameters of a machine by which the channels' area and power are computed."""
     organisation = memory.made.organisations[c.organisation]
     pins = c.channels * organisation.channel_width

@@ -21,7 +21,6 @@ from archgym.cli.kit import (
 )
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.families import RamulatorSimulator
     from archgym.simulators.dram.simulator import DramSimulator
     from archgym.traces.filtering import Requests
 
@@ -180,13 +179,12 @@ def filter_trace(
     _say_left_out(requests, windows)
 
 
-def _simulator(device: str) -> "DramSimulator | RamulatorSimulator":
+def _simulator(device: str) -> "DramSimulator":
     """Return the simulator of a device."""
     from archgym.simulators.dram import DramSimulator
-    from archgym.simulators.kit import make_simulator
 
-    found: Any = make_simulator(DramSimulator, None, None, {"device": device})
-    return cast("DramSimulator | RamulatorSimulator", found)
+    made: Any = DramSimulator
+    return cast("DramSimulator", made(device=device))
 
 
 def _device_for(source: Path) -> str:

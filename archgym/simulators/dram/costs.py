@@ -17,3 +17,9 @@ RELIEF: Final = {
     "refresh": ("refresh_policy", "refresh_max_postponed", "refresh_max_pulled_in"),
 }
 """Parameters that relieve each cost: what they decide, by the model's rules."""
+FAMILY_RELIEF: Final = {
+    "rows": ("address_mapping", "scheduler"),
+    "activation-rate": ("address_mapping", "scheduler"),
+    "turnaround": ("scheduler",),
+}
+"""The same under Ramulator's controllers."""

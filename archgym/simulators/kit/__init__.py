@@ -3,7 +3,8 @@
 A simulator imports its own folder, this kit, simulators that its `__init__` declares in `USES`, and
 two libraries: `archgym.physics` and `archgym.traces`. Parts of its floor plan have doors of their
 own: `kit.kernels` for compiled code, `kit.rules` for policies as code, `kit.control` for runs that
-stop, `kit.exports` for formats of other tools, and `archgym.cli.kit` for commands.
+stop, `kit.exports` for formats of other tools, `kit.composition` for simulators of several parts,
+and `archgym.cli.kit` for commands.
 """
 
 from archgym.checks import as_number as as_number
@@ -13,9 +14,6 @@ from archgym.checks import check_whole as check_whole
 from archgym.checks import parse_whole as parse_whole
 from archgym.checks import require as require
 from archgym.checks import whole as whole
-from archgym.composition.composition import Composition as Composition
-from archgym.composition.composition import Part as Part
-from archgym.composition.composition import PartInfeasible as PartInfeasible
 from archgym.errors import ArchGymError as ArchGymError
 from archgym.errors import FileFormatError as FileFormatError
 from archgym.errors import InvalidArgumentError as InvalidArgumentError

@@ -45,6 +45,10 @@ MISSING: Final = 127
 """Exit code of `run.sh` where the tool is not installed, as of a shell without the command."""
 DIFFERENCES: Final = "## What differs"
 """Heading in the README of lines on what the tool cannot express."""
+NETWORK_NODES: Final = 64
+"""Nodes of the network of `noc` for which traffic of other simulators is written."""
+FLIT_BYTES: Final = 16
+"""Bytes of a flit in such traffic."""
 _FORMAT: Final = 1
 _NUMBER: Final = re.compile(
     r"\s*([-+]?(?:\d{1,30}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,3})?|nan|inf))(?![\w.])\s*(\S*)"
@@ -299,3 +303,20 @@ def _readme(tool: Tool, numbers: Sequence[Number], why_none: str) -> str:
         *(f"| `{n.metric}` | {n.stated:.12g} | {n.unit} | {n.file} |" for n in numbers),
     ]
     return "\n".join(lines) + "\n"
+
+
+def packet_files(
+    rows: Sequence[tuple[int, int, int, int, int]], nodes: Mapping[str, object]
+) -> dict[str, str]:
+    """Return packets as a workload of a network on chip, and which node has which block.
+
+    Args:
+      rows: Cycle, source, destination, flits, and the packet before, or -1, of each packet.
+      nodes: Node, or nodes, by block.
+    """
+    lines = [f"{c},{s},{d},{n},{w if w >= 0 else ''}" for c, s, d, n, w in rows]
+    blocks = [f"{node},{name}" for name, node in nodes.items()]
+    return {
+        "traffic.csv": "\n".join(["cycle,source,destination,flits,waits_for", *lines, ""]),
+        "nodes.csv": "\n".join(["node,block", *blocks, ""]),
+    }

@@ -1,11 +1,11 @@
 """Door for compiled code: kernels and rules. Importing it loads Numba."""
 
-from archgym.rules.compilation import BLOCK as BLOCK
-from archgym.rules.compilation import INNER as INNER
-from archgym.rules.compilation import SCORE as SCORE
-from archgym.rules.compilation import WAY as WAY
-from archgym.rules.compilation import EntryPoints as EntryPoints
-from archgym.rules.compilation import Storage as Storage
+from archgym.rules.calls import BLOCK as BLOCK
+from archgym.rules.calls import INNER as INNER
+from archgym.rules.calls import SCORE as SCORE
+from archgym.rules.calls import WAY as WAY
+from archgym.rules.calls import EntryPoints as EntryPoints
+from archgym.rules.calls import Storage as Storage
 from archgym.runtime.hooks import call_hook as call_hook
 from archgym.runtime.hooks import store_word as store_word
 from archgym.runtime.kernels import compiled as compiled

@@ -9,23 +9,21 @@ from typing import Any, ClassVar, Final, cast, final
 
 import numpy as np
 
-from archgym.simulators.dram.families import require_ticks
+from archgym.simulators.dram.controllers.ramulator import controllers_of
 from archgym.simulators.dram.workloads.trace import Trace
 from archgym.simulators.kit import (
     FEASIBLE,
     Columns,
-    Composition,
     Laws,
     Limit,
     MetricSpec,
     Objective,
-    Part,
-    PartInfeasible,
     Simulator,
     SimulatorSpec,
     Term,
     Workload,
 )
+from archgym.simulators.kit.composition import Composition, Part, PartInfeasible
 from archgym.simulators.kv.metrics import TIMED
 from archgym.simulators.kv.simulator import KvSimulator
 from archgym.simulators.kv.space import design_space
@@ -117,7 +115,7 @@ class KvDramSimulator(Composition):
         Raises:
           InvalidArgumentError: The device has no open controller model of ticks.
         """
-        require_ticks(parts["dram"])
+        controllers_of(parts["dram"])
         super().join(parts)
         self._tables: list[tuple[Any, ...]] = []
 

@@ -77,7 +77,12 @@ def targets(pattern: str, nodes: int, k: int, n: int) -> Ints:
         return (node << 1 | node >> max(0, bits - 1)) & (nodes - 1)
     if pattern in ("neighbor", "tornado"):
         step = 1 if pattern == "neighbor" else (k + 1) // 2 - 1
-        return sum(((node // k**d + step) % k * k**d for d in range(n)), 0 * node)
+        found: Ints = sum(((node // k**d + step) % k * k**d for d in range(n)), 0 * node)
+        if found.max() >= nodes:
+            raise InvalidArgumentError(
+                f"`{pattern}` needs nodes with {n} coordinates of {k}; there are {nodes} nodes."
+            )
+        return found
     return node[:0]
 
 

@@ -5,12 +5,11 @@ from typing import Final
 import numpy as np
 
 from archgym.simulators.kit import InvalidDesignError
+from archgym.simulators.kit.exports import FLIT_BYTES, packet_files
+from archgym.simulators.kit.exports import NETWORK_NODES as NODES
 from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import OWN, Designs
 
-NODES: Final = 64
-"""Nodes of the network of `noc`, on which blocks are spread evenly."""
-FLIT_BYTES: Final = 16
 # chosen: bursts of a task in flight at once, as many as a DMA engine usually has.
 _IN_FLIGHT: Final = 4
 # chosen: as many packets as `noc` reads.
@@ -61,12 +60,7 @@ def traffic_files(graph: TaskGraph, designs: Designs) -> dict[str, str]:
             rows.append((0, source, target, flits, waits))
         if bursts or ended:
             last[t] = len(rows) - 1 if bursts else before
-    lines = [f"{c},{s},{d},{n},{w if w >= 0 else ''}" for c, s, d, n, w in rows]
-    blocks = [f"{node},{name}" for name, node in place.items()]
-    return {
-        "traffic.csv": "\n".join(["cycle,source,destination,flits,waits_for", *lines, ""]),
-        "nodes.csv": "\n".join(["node,block", *blocks, ""]),
-    }
+    return packet_files(rows, place)
 
 
 def _flits(size: float, burst: int) -> int:

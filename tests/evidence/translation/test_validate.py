@@ -161,7 +161,9 @@ def test_readme_shows_every_committed_row() -> None:
 
     for key, (_, shortfall) in committed().items():
         subject, where = key.split(" / ")
-        row = next(r for r in readme.splitlines() if f" | {subject} | {where} |" in r)
+        # Rows of one kind that are all met stand in one line.
+        cells = ((r, r.split(" | ")) for r in readme.splitlines() if f" | {subject} | " in r)
+        row = next(r for r, c in cells if where == c[2] or where in c[2].split(", "))
         assert ("**no**" in row) == (shortfall > 0.0), key
 
 

@@ -136,18 +136,3 @@ def test_proof_by_bounds_finds_the_optimum_of_all_designs() -> None:
     assert found.reward == rewards.max()
     assert (found.method, found.is_optimal) == ("bounds", True)
     assert found.n_evaluated < len(every) // 2
-
-
-def test_task_reads_back_from_its_id() -> None:
-    task = ag.Task.make(
-        "accelerator+cluster",
-        "bert-base",
-        fixed={"accelerator.dataflow": "input-stationary"},
-        **SMALL,
-    )
-
-    assert task.id == (
-        "accelerator+cluster[cluster.space=table]/"
-        "default{accelerator.dataflow=input-stationary}/bert-base/throughput-v1"
-    )
-    assert ag.Task.make(task.id).digest == task.digest

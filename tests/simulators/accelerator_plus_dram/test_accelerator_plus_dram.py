@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import archgym as ag
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.capabilities import exported
 from archgym.simulators.accelerator import AcceleratorSimulator
@@ -178,25 +177,6 @@ def test_space_with_buffers_has_metrics_of_its_own() -> None:
     assert larger["dram_bytes"] < found["dram_bytes"]
     assert larger["area_mm2"] > found["area_mm2"]
     assert larger["latency_cycles"] == found["latency_cycles"]
-
-
-def test_task_reads_back_from_its_id() -> None:
-    options: dict[str, Any] = {"dram.device": "ddr5", "accelerator.layers": "1"}
-    task = ag.Task.make(
-        "accelerator+dram",
-        "resnet-18",
-        fidelity="long",
-        fixed={"accelerator.dataflow": "output-stationary"},
-        **options,
-    )
-
-    again = ag.Task.make(task.id)
-
-    assert task.id == (
-        "accelerator+dram[accelerator.layers=1,dram.device=ddr5,fidelity=long]/"
-        "default{accelerator.dataflow=output-stationary}/resnet-18/low-latency-v0"
-    )
-    assert again.digest == task.digest
 
 
 def test_export_has_the_requests_of_the_tiles() -> None:

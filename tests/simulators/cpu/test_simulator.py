@@ -1,6 +1,5 @@
 """The simulator as a whole: designs in, metrics out."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +115,6 @@ def test_ideal_machine_is_not_slower(simulator: CpuSimulator, cost: str) -> None
     # Fewer waits change the order of requests, which may cost a little.
     assert free["ipc"] > 0.98 * paid["ipc"]
     assert free["area_mm2"] == paid["area_mm2"]
-
-
-def test_simulator_can_be_pickled() -> None:
-    simulator = pickle.loads(pickle.dumps(CpuSimulator("core", instructions="5000")))
-
-    assert simulator.space.name == "core"
-    assert simulator.options == {"instructions": "5000"}
 
 
 @pytest.mark.parametrize("instructions", ["999", "many", "-5", "20000001"])

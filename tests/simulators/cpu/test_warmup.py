@@ -16,8 +16,8 @@ from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.space import SPACE_NAMES
 from archgym.simulators.cpu.workloads.programs import load, names
 from archgym.simulators.cpu_plus_dram import CpuDramSimulator
-from archgym.tasks.executor import executor_for
 from archgym.tasks.task import Task
+from archgym.tasks.workers import executor_for
 
 LATE = ("registers",)
 MEMORY = ("dram_data_rate", "dram_channels", "dram_queue")

@@ -140,26 +140,6 @@ def test_memory_without_a_cost_speeds_up_the_core() -> None:
     assert ideal[place] > free[place]
 
 
-def test_task_reads_back_from_its_id() -> None:
-    options: dict[str, Any] = {"dram.device": "ddr5", "cpu.instructions": N}
-    task = ag.Task.make(
-        "cpu+dram",
-        "b-tree",
-        "edp",
-        fixed={"dram.scheduler": "FRFCFS-RowHit", "cpu.rob": 224},
-        subject_to="dram.data_pins <= 128, area_mm2 <= 11",
-        **options,
-    )
-
-    again = ag.Task.make(task.id)
-
-    assert task.id.startswith(
-        f"cpu+dram[cpu.instructions={N},dram.device=ddr5]/default{{cpu.rob=224,"
-        "dram.scheduler=FRFCFS-RowHit}/b-tree/edp[dram.data_pins<=128,area_mm2<=11]-v0"
-    )
-    assert again.digest == task.digest
-
-
 def test_space_of_a_part_is_an_option() -> None:
     whole = composed(**{"cpu.space": "core"})
 

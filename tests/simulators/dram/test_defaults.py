@@ -7,12 +7,11 @@ import pytest
 
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class
-from archgym.simulators.dram.families import RamulatorSimulator
-from archgym.simulators.dram.simulator import device_names
+from archgym.simulators.dram.simulator import DramSimulator, device_names
 
 
 def test_default_of_lpddr5_is_near_the_best_tail_at_low_load() -> None:
-    simulator = RamulatorSimulator(device="lpddr5", requests=2500)
+    simulator = DramSimulator(device="lpddr5", requests=2500)
     asked = simulator.workload("recorded-sort")
     drawn = simulator.space.sample(14, np.random.default_rng(0))
     designs = np.concatenate([simulator.space.default_indices[None, :], drawn])
@@ -47,6 +46,6 @@ def test_default_of_each_device_is_near_the_best_latency_at_its_standard_load(de
 
 @pytest.mark.parametrize(("device", "unit"), [("ddr5", "subchannels"), ("ddr4", "channels")])
 def test_channels_of_ddr5_are_said_to_be_half_of_a_module(device: str, unit: str) -> None:
-    channels = RamulatorSimulator(device=device).space.parameter("channels")
+    channels = DramSimulator(device=device).space.parameter("channels")
 
     assert channels.unit == unit

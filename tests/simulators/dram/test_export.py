@@ -15,8 +15,8 @@ from archgym.simulators.dram.dramsys.devices import Device
 from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS, simulate, tables
 from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.dramsys.mapping import AddressMapping, decode
-from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.formats.dramsys import CONTROLLER_KEYS, read_mapping, read_memspec
+from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.workloads.trace import read_trace
 from archgym.tasks.task import Task
 
@@ -147,7 +147,7 @@ def test_second_controller_is_a_script_of_ramulator() -> None:
 
 
 def test_speed_bin_that_ramulator_lacks_is_refused() -> None:
-    simulator = RamulatorSimulator(device="lpddr5")
+    simulator = DramSimulator(device="lpddr5")
     space = simulator.space
     design = {**space.design_at(space.default_indices), "speed_bin": "LPDDR5X_8533"}
 

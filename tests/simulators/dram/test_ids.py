@@ -7,14 +7,14 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.options import make_simulator
 from archgym.simulators.dram import DramSimulator, device_names
-from archgym.simulators.dram.families import RamulatorSimulator
+from archgym.simulators.dram.controllers.dramsys import dramsys_of
+from archgym.simulators.dram.controllers.ramulator import controllers_of
 from archgym.tasks.task import Task
 
 
 @pytest.mark.parametrize("device", device_names())
 def test_id_of_every_device_and_space_reads_back(device: str) -> None:
-    kind = DramSimulator.variant({"device": device})
-    for space in kind.spec.space_names:
+    for space in DramSimulator(device=device).spec.space_names:
         task = Task.make(
             "dram", "kv-cache-gather", "low-latency", space, requests="20", device=device
         )
@@ -27,10 +27,11 @@ def test_id_of_every_device_and_space_reads_back(device: str) -> None:
 
 
 def test_device_decides_the_controller() -> None:
-    assert isinstance(make_simulator(DramSimulator, None, None, {}), DramSimulator)
+    assert dramsys_of(make_simulator(DramSimulator, None, None, {})).device.name == "ddr3-1600"
     for device in ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5", "lpddr5x-8533", "ddr4-2400r"):
         options = {"device": device}
-        assert isinstance(make_simulator(DramSimulator, None, None, options), RamulatorSimulator)
+        made = controllers_of(make_simulator(DramSimulator, None, None, options))
+        assert made.name == device
     with pytest.raises(UnknownNameError, match=r"'ddr5-4800bm'\. Did you mean 'ddr5-4800bn'"):
         Task.make("dram", device="ddr5-4800bm")
 
@@ -43,10 +44,11 @@ def test_file_says_which_controller_it_is_for(tmp_path: Path) -> None:
     )
     task = Task.make("dram", "gups", device=str(path))
 
-    assert isinstance(task.simulator, RamulatorSimulator)
+    assert controllers_of(task.simulator).made.family == "hbm3"
     assert Task.make(task.id).digest == task.digest
     path.write_text("format: 1\nextends: ddr3-1600\nsource: a test\ntiming: {RCD: 13}\n")
-    assert isinstance(Task.make("dram", "gups", device=str(path)).simulator, DramSimulator)
+    other = Task.make("dram", "gups", device=str(path))
+    assert dramsys_of(other.simulator).device.timing["RCD"] == 13
 
 
 def test_space_of_the_other_controller_is_refused_with_those_there_are() -> None:

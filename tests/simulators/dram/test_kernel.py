@@ -2,7 +2,6 @@
 
 import csv
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,36 +295,6 @@ def test_results_add_up_on_random_designs(name: str) -> None:
         np.testing.assert_allclose(found["power_mw"] * account_ns, found["energy_pj"], rtol=1e-12)
     else:
         assert np.isnan(found["energy_pj"]).all()
-
-
-def test_results_depend_neither_on_batch_nor_on_threads() -> None:
-    memory = device("ddr3-1600")
-    rng = np.random.default_rng(3)
-    addresses = rng.integers(0, 2**20, 500) * 64
-    mappings = [layout("row-bank-column", memory), layout("row-column-bank", memory)]
-    designs = np.stack([controller(request_buffer_size=1 + k % 8) for k in range(32)])
-    which = np.arange(32) % 2
-
-    def part(places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return simulate(
-            designs[places],
-            which[places],
-            decode(addresses, mappings, memory),
-            addresses,
-            np.arange(500),
-            np.zeros(500, np.bool_),
-            player_clock_ps=1250,
-            is_relative=False,
-            device=tables(memory),
-        )
-
-    whole = part(np.arange(32))
-    with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(part, np.array_split(np.arange(32), 8)))
-    singles = [part(np.array([place])) for place in range(32)]
-
-    np.testing.assert_array_equal(whole, np.concatenate(parts))
-    np.testing.assert_array_equal(whole, np.concatenate(singles))
 
 
 def test_percentiles_are_latencies_of_requests() -> None:

@@ -9,13 +9,15 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.capabilities import exported, facts_about, never_compared
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Workload
 from archgym.report.decision import decide
 from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
+from archgym.simulators.dram.controllers.dramsys import DramsysController
+from archgym.simulators.dram.controllers.ramulator import controllers_of
 from archgym.simulators.dram.dramsys.devices import device
 from archgym.simulators.dram.dramsys.kernel.batch import tables
 from archgym.simulators.dram.dramsys.mapping import decode, layout
-from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, run
 from archgym.simulators.dram.simulator import DramSimulator, device_names
 from archgym.simulators.dram.workloads.trace import Trace, read_trace, trace_text, write_trace
@@ -63,11 +65,11 @@ def never(n: int = 300, **changes: Any) -> Trace:
     return trace([], n=n, **changes)
 
 
-def simulator(name: str) -> DramSimulator | RamulatorSimulator:
-    return DramSimulator.variant({"device": name})(device=name)  # type: ignore[return-value]  # one of the two
+def simulator(name: str) -> DramSimulator:
+    return make_simulator(DramSimulator, None, None, {"device": name})  # type: ignore[return-value]  # of this class
 
 
-def metrics_of(made: DramSimulator | RamulatorSimulator, content: Trace) -> dict[str, float]:
+def metrics_of(made: DramSimulator, content: Trace) -> dict[str, float]:
     indices = made.space.default_indices[None]
     workload = Workload(content.name, content.digest, content)
     values = made.evaluate_batch(indices, workload).values[0]
@@ -120,9 +122,10 @@ def test_request_of_several_bursts_is_answered_with_its_last() -> None:
 
 
 def test_front_end_of_the_second_controller_waits_as_long() -> None:
-    made = RamulatorSimulator(device="ddr5")
+    memory = simulator("ddr5")
+    made = controllers_of(memory)
     content = trace([-1, 0, -1], n=3, gap=1000)
-    c = made.configuration(made.space.design_at(made.space.default_indices))
+    c = made.configuration(memory.space.design_at(memory.space.default_indices))
 
     found = run(made.made, c, bursts_of(content, made.burst_bytes).requests)
 
@@ -161,7 +164,7 @@ def test_waiting_run_in_parts_equals_a_whole_run(name: str) -> None:
     content = trace(np.where(np.arange(n) % 3 == 0, np.arange(n) - 2, -1).clip(-1), n=n)
     workload = Workload(content.name, content.digest, content)
     design = made.space.design_at(made.space.default_indices)
-    kind: Any = DramRun if isinstance(made, DramSimulator) else RamulatorRun
+    kind: Any = DramRun if isinstance(made.controller, DramsysController) else RamulatorRun
 
     part = kind(made, design, workload)
     for cut in (1, 7, 100, 250):

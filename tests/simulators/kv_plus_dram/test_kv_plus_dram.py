@@ -87,15 +87,6 @@ def test_traffic_loads_and_stores_pieces_line_by_line(piece: int) -> None:
     assert trace.is_write[1::2].all()
 
 
-def test_task_reads_back_from_its_id() -> None:
-    task = ag.Task.make("kv+dram", "chat", "latency", fixed={"dram.channels": 4}, **SHORT)
-
-    assert task.id == (
-        "kv+dram[kv.hardware=rtx-4090,kv.sessions=6]/default{dram.channels=4}/chat/latency-v1"
-    )
-    assert ag.Task.make(task.id).digest == task.digest
-
-
 def test_device_without_such_controllers_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"dram\.device"):
         KvDramSimulator(**{"dram.device": "ddr3-1600"})

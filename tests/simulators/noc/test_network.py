@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from archgym.errors import InvalidDesignError
+from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.simulators.noc.kernel import randoms
 from archgym.simulators.noc.machine import ROUTINGS, Graph, Network, wiring
 from archgym.simulators.noc.runs import Packets, Run
 from archgym.simulators.noc.sampling import Load, measured, targets
 from archgym.simulators.noc.state import ALLOCATORS, PRIORITIES, UNTIL_TIME
 from archgym.simulators.noc.workloads import formula
-from evidence.noc.reference import retired
+from evidence.noc.reference import retired, validate
 
 LINE = Network(k=3, n=1, num_vcs=1, vc_buf_size=2)
 RING = Graph(tuple(range(8)), tuple((a, (a + d) % 8, 1) for a in range(8) for d in (1, 7)))
@@ -250,3 +250,16 @@ def test_neighbour_of_a_concentrated_mesh_is_the_next_node_not_the_next_router()
     network = Network(topology="cmesh", k=4, routing_function="dor_no_express")
 
     assert targets("neighbor", 64, network.node_radix, 2)[[0, 7, 63]].tolist() == [9, 8, 0]
+
+
+def test_networks_of_all_kinds_are_as_booksim_ran_them() -> None:
+    lines = validate(group="networks", stride=4).lines
+    assert lines
+    assert all(line.is_met for line in lines), lines
+
+
+def test_pattern_of_other_coordinates_is_refused() -> None:
+    # It once sent packets to nodes that are not there, which ended the process.
+    ring = Network(topology="anynet", routing_function="min", k=8, n=2, graph=RING)
+    with pytest.raises(InvalidArgumentError, match="`neighbor` needs nodes with 2 coordinates"):
+        measured(ring, Load(pattern="neighbor"))

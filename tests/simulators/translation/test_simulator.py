@@ -131,14 +131,6 @@ def test_users_trace_gives_what_the_shipped_one_gives(tmp_path: Path) -> None:
     assert dict(mine) == dict(evaluate(simulator, "sort", mechanism="victima"))
 
 
-def test_pickled_simulator_is_the_same() -> None:
-    made = TranslationSimulator("tabulated", core="in-order", fidelity="short")
-
-    copy = pickle.loads(pickle.dumps(made))
-
-    assert (copy.space, copy.options, copy.fidelity) == (made.space, made.options, made.fidelity)
-
-
 @pytest.mark.parametrize("wrong", [{"space": "all"}, {"core": "atom"}, {"fidelity": "long"}])
 def test_unknown_names_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(UnknownNameError):

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.simulators.dram.controllers.dramsys import dramsys_of
+from archgym.simulators.dram.controllers.ramulator import controllers_of
 from archgym.simulators.dram.dramsys.kernel.core_power import core_power
-from archgym.simulators.dram.families import RamulatorSimulator
-from archgym.simulators.dram.ramulator.kernel.run import bursts_of, peak_bytes_per_ps
-from archgym.simulators.dram.ramulator.machine import has_energy
+from archgym.simulators.dram.ramulator.kernel.run import peak_bytes_per_ps
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.space import machine_of
 from archgym.simulators.kit import (
@@ -156,14 +156,16 @@ class DramRun(_MemoryRun):
         self._simulator = simulator
         self._design = completed(simulator.space, design)
         indices = _indices(simulator, self._design)
-        self._run = stepping.Run(simulator.kernel_arguments(indices, workload))
-        device = simulator.device
+        controller = dramsys_of(simulator)
+        self._device = device = controller.device
+        arguments = controller.kernel_arguments(simulator.space, indices, workload.content)
+        self._run = stepping.Run(arguments)
         self._burst_ps = device.burst_bytes * 1000.0 / device.peak_bandwidth_gbps
 
     @property
     def _has_energy(self) -> bool:
         """True if no log of commands is needed."""
-        return core_power(self._simulator.device) is None
+        return core_power(self._device) is None
 
     def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's row of settings; see `Run.choice`."""
@@ -174,7 +176,7 @@ class DramRun(_MemoryRun):
     def _finish(self) -> Mapping[str, float]:
         """Return the kernel's outputs by name, without energy that needs a log of commands."""
         found: dict[str, float] = self._run.finish()
-        if core_power(self._simulator.device) is None:
+        if core_power(self._device) is None:
             return found
         return {
             name: value
@@ -196,41 +198,41 @@ class RamulatorRun(_MemoryRun):
     }
 
     def __init__(
-        self, simulator: RamulatorSimulator, design: Mapping[str, Value], workload: Workload
+        self, simulator: DramSimulator, design: Mapping[str, Value], workload: Workload
     ) -> None:
         """Begin a run; arguments are those of `DramRun`."""
         from archgym.simulators.dram.ramulator.kernel.stepping import Run as Controllers
 
         self._simulator = simulator
         self._design = completed(simulator.space, design)
-        made = simulator.made
-        c = simulator.configuration(self._design)
-        self._bursts = bursts_of(workload.content, simulator.burst_bytes)
-        if simulator.refusal(c, self._bursts.end_address):
+        self._controller = controller = controllers_of(simulator)
+        c = controller.configuration(self._design)
+        self._bursts = controller.bursts(workload.content)
+        if controller.refusal(c, self._bursts.end_address):
             raise InvalidArgumentError(
                 f"The design must hold workload {workload.name!r}; its capacity or its refreshes "
                 "do not fit."
             )
-        self._run = Controllers(made, c, self._bursts.requests)
-        self._burst_ps = simulator.burst_bytes / peak_bytes_per_ps(made, c)
+        self._run = Controllers(controller.made, c, self._bursts.requests)
+        self._burst_ps = controller.burst_bytes / peak_bytes_per_ps(controller.made, c)
 
     @property
     def _has_energy(self) -> bool:
         """True if currents are known."""
-        return has_energy(self._simulator.made)
+        return self._controller.has_energy
 
     def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return the configuration; see `Run.choice`."""
         design = {**self._design, **settings}
         _indices(self._simulator, design)
-        return self._simulator.configuration(design)
+        return self._controller.configuration(design)
 
     def _finish(self) -> Mapping[str, float]:
         """Return the metrics by name."""
         run = self._run
         if self._n_lost:
             raise SimulatorError(f"The controllers never answered {self._n_lost} bursts.")
-        return self._simulator._measure(run.configuration, self._bursts, run.finish())
+        return self._controller.metrics_of(run.configuration, self._bursts, run.finish())
 
 
 @final
@@ -282,14 +284,6 @@ class ChannelsRun(Run):
             for channel, run in enumerate(self._runs)
             for name, value in run.finish().items()
         }
-
-
-def capacity_bytes(simulator: Any) -> int:
-    """Return the bytes that a simulator's default design holds."""
-    if isinstance(simulator, DramSimulator):
-        return simulator.device.capacity_bytes
-    c = simulator.configuration(completed(simulator.space, {}))
-    return int(simulator.made.organisations[c.organisation].channel_bytes(c.ranks) * c.channels)
 
 
 def _indices(simulator: Any, design: Mapping[str, Value]) -> np.ndarray:

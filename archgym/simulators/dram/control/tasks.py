@@ -14,8 +14,8 @@ from archgym.simulators.dram.control.runs import (
     ChannelsRun,
     DramRun,
     RamulatorRun,
-    capacity_bytes,
 )
+from archgym.simulators.dram.controllers.dramsys import DramsysController
 from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS
 from archgym.simulators.dram.simulator import DramSimulator, device_names
 from archgym.simulators.dram.workloads import generators
@@ -107,7 +107,7 @@ def _read(name: str, simulator: Any, wraps: bool, sorts: bool) -> Trace:
             f"Times of trace {name!r} must not fall, since phases are cut from it; {before} is "
             f"followed by {after}. Sort its lines, or take the task's option `times=sort`."
         )
-    end, capacity = trace.addresses + np.maximum(1, trace.lengths), capacity_bytes(simulator)
+    end, capacity = trace.addresses + np.maximum(1, trace.lengths), simulator.capacity_bytes
     if not wraps and end.max() > capacity:
         raise InvalidArgumentError(
             f"Trace {name!r} must lie below {capacity:#x}, the capacity of the device; "
@@ -196,8 +196,8 @@ _N: Final = 20_000
 
 @cache
 def _simulator(device: str) -> Any:
-    kind: Any = DramSimulator.variant({"device": device})
-    return kind(device=device)
+    made: Any = DramSimulator
+    return made(device=device)
 
 
 def _by_locality(counters: Mapping[str, float], previous: int) -> int:
@@ -256,7 +256,7 @@ def _task(
 ) -> ControlTask:
     """Return the task with the kinds of phases to train on, and with those of other programs."""
     simulator = (_simulator if device in device_names() else _simulator.__wrapped__)(device)
-    is_dramsys = isinstance(simulator, DramSimulator)
+    is_dramsys = isinstance(simulator.controller, DramsysController)
     options = (simulator, addresses == "wrap", times == "sort")
     trained = _kinds(phases or train, *options)
     kinds = {"train": trained, "held-out": trained}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.simulators.dram.controllers.dramsys import DramsysController, dramsys_of
 from archgym.simulators.dram.dramsys.kernel.commands import CONTROLLER_COLUMNS, USER_SCHEDULER
 from archgym.simulators.dram.formats.devices import load_device
 from archgym.simulators.dram.simulator import DEFAULT_DEVICE, DramSimulator
@@ -57,9 +58,14 @@ class DramCase(RuleCase):
     indices: npt.NDArray[np.int64]
 
     @property
+    def controller(self) -> DramsysController:
+        """The controller of DRAMSys."""
+        return dramsys_of(self.simulator)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Sizes of arrays by name."""
-        device = self.simulator.device
+        device = self.controller.device
         return {"bank": device.n_ranks * device.n_banks}
 
     @property
@@ -74,11 +80,12 @@ class DramCase(RuleCase):
     ) -> dict[str, Any]:
         """Return the input of the simulation, the same for every rule."""
         # The name stands for the device, which cannot be sent to the rules' process.
-        return {**self._kernel_arguments, "memory": self.simulator.device.name}
+        return {**self._kernel_arguments, "memory": self.controller.device.name}
 
     @cached_property
     def _kernel_arguments(self) -> dict[str, Any]:
-        return self.simulator.kernel_arguments(self.indices, self.workload)
+        space, trace = self.simulator.space, self.workload.content
+        return self.controller.kernel_arguments(space, self.indices, trace)
 
     @cached_property
     def bound_latency_ns(self) -> float:
@@ -97,7 +104,7 @@ class DramCase(RuleCase):
         space = self.simulator.space
         design = with_values(space, space.design_at(self.indices[0]), BUILT_IN[rule])
         indices = space.canonical(space.indices_of(design)[None, :])
-        outputs = self.simulator.outputs(indices, self.workload)[0].tolist()
+        outputs = self.controller.outputs(space, indices, self.workload.content)[0].tolist()
         found = dict(zip(OUTPUTS, outputs, strict=True))
         return {name: value for name, value in found.items() if not math.isnan(value)}
 
@@ -133,10 +140,12 @@ def open_case(name: str, options: Mapping[str, str]) -> DramCase:
 
     Raises:
       UnknownNameError: An option or a workload does not exist.
+      InvalidArgumentError: The device is not one of DRAMSys.
       InvalidDesignError: A value is not one of its parameter.
       FileFormatError: The file is damaged or of another form.
     """
     simulator = DramSimulator(device=options.get("device", DEFAULT_DEVICE))
+    dramsys_of(simulator)
     space = simulator.space
     texts = {key: text for key, text in options.items() if key != "device"}
     check_known("option", texts, ["device", *space.names])

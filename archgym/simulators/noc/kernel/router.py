@@ -403,20 +403,15 @@ def _won(s: Any, m: Any, extra: Any, v: int) -> int:
     elif rules.own_allocator:
         x = extra.ins[c.crossbar]
         if x.match != st.NONE and extra.bids[x.bid].label == c.number:
-            taken = m.asks[x.match] > 0 if rules.mask_by_requests else _is_taken(m, x.match)
+            # With select, an output that its input gave up for another stays granted.
+            granted = m.outs[x.match].match != st.NONE
+            taken = m.asks[x.match] > 0 if rules.mask_by_requests else granted
             if not taken:
                 won = x.match
     if won >= 0:
         following = c.number + rules.input_speedup
         s.offsets[c.crossbar] = following if following < rules.vcs else following - rules.vcs
     return won
-
-
-@inlined
-def _is_taken(m: Any, o: int) -> bool:
-    """Return True if an output is granted to an input that took it."""
-    k = m.outs[o].match
-    return bool(k != st.NONE and m.ins[m.bids[k].input].match == o)
 
 
 @inlined

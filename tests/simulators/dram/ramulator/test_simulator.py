@@ -1,6 +1,5 @@
 """The DRAM simulator on devices of Ramulator 2.1."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,27 +7,27 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.capabilities import results_without
-from archgym.simulators.dram.families import RamulatorSimulator
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, Requests, run
 from archgym.simulators.dram.ramulator.machine import FAMILIES, standard
+from archgym.simulators.dram.simulator import DramSimulator
 from archgym.testing.simulators import check_simulator
 
 
-def _default(simulator: RamulatorSimulator, **changes: object) -> dict[str, object]:
+def _default(simulator: DramSimulator, **changes: object) -> dict[str, object]:
     design = {p.name: p.default for p in simulator.space.parameters}
     return design | changes
 
 
 @pytest.mark.parametrize("family", ["ddr5", "hbm3"])
 def test_simulator_keeps_the_interface(family: str) -> None:
-    simulator = RamulatorSimulator(device=family)
+    simulator = DramSimulator(device=family)
 
     check_simulator(simulator, n_designs=3, workloads=["mixed-rw"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_default_design_serves_the_workload(family: str) -> None:
-    simulator = RamulatorSimulator(device=family)
+    simulator = DramSimulator(device=family)
 
     found = simulator.evaluate(_default(simulator), simulator.workload("kv-cache-gather"))
 
@@ -39,7 +38,7 @@ def test_default_design_serves_the_workload(family: str) -> None:
 
 
 def test_more_channels_take_less_time() -> None:
-    simulator = RamulatorSimulator(device="ddr5")
+    simulator = DramSimulator(device="ddr5")
     workload = simulator.workload("weight-stream")
 
     times = [
@@ -51,7 +50,7 @@ def test_more_channels_take_less_time() -> None:
 
 
 def test_workload_beyond_the_capacity_is_infeasible() -> None:
-    simulator = RamulatorSimulator(device="hbm3")
+    simulator = DramSimulator(device="hbm3")
     design = _default(simulator, organisation="HBM3_4Gb", channels=1)
 
     found = simulator.evaluate(design, simulator.workload("mixed-rw"))
@@ -62,7 +61,7 @@ def test_workload_beyond_the_capacity_is_infeasible() -> None:
 
 @pytest.mark.parametrize("cost", ["rows", "activation-rate", "turnaround", "data-bus", "refresh"])
 def test_memory_without_a_cost_is_not_slower(cost: str) -> None:
-    simulator = RamulatorSimulator(device="ddr5")
+    simulator = DramSimulator(device="ddr5")
     workload = simulator.workload("gups")
     indices = simulator.space.indices_of(_default(simulator))[None, :]
     time = [m.name for m in simulator.metrics].index("total_time_ns")
@@ -74,22 +73,13 @@ def test_memory_without_a_cost_is_not_slower(cost: str) -> None:
     assert free < 1.02 * paid
 
 
-def test_simulator_survives_pickling() -> None:
-    simulator = RamulatorSimulator(device="lpddr5")
-
-    found = pickle.loads(pickle.dumps(simulator))
-
-    assert found.options == {"device": "lpddr5"}
-    assert found.space == simulator.space
-
-
 def test_device_file_is_cited_with_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "format: 1\nextends: hbm3\nsource: a test\n"
         "bins:\n  SLOW: {base: HBM3_6400Mbps, tCK_ps: 1000}\n"
     )
-    simulator = RamulatorSimulator(device=str(path))
+    simulator = DramSimulator(device=str(path))
     cited = simulator.options["device"]
 
     found = simulator.evaluate(_default(simulator), simulator.workload("gups"))
@@ -99,24 +89,12 @@ def test_device_file_is_cited_with_its_digest(tmp_path: Path) -> None:
     assert found["total_time_ns"] > 0
     path.write_text(path.read_text().replace("1000", "1001"))
     with pytest.raises(FileFormatError, match="has changed"):
-        RamulatorSimulator(device=cited)
-
-
-def test_results_do_not_depend_on_the_batch() -> None:
-    simulator = RamulatorSimulator(device="gddr6")
-    workload = simulator.workload("expert-load")
-    rng = np.random.default_rng(7)
-    indices = np.stack([rng.integers(p.size, size=6) for p in simulator.space.parameters], axis=1)
-
-    whole = simulator.evaluate_batch(indices, workload).values
-    rows = [simulator.evaluate_batch(row[None], workload).values for row in indices]
-
-    np.testing.assert_array_equal(whole, np.concatenate(rows))
+        DramSimulator(device=cited)
 
 
 def test_speed_bin_is_a_device_with_no_choice_of_speed() -> None:
-    simulator = RamulatorSimulator(device="ddr5-4800bn")
-    family = RamulatorSimulator(device="ddr5")
+    simulator = DramSimulator(device="ddr5-4800bn")
+    family = DramSimulator(device="ddr5")
     workload = simulator.workload("gups")
 
     found = simulator.evaluate(_default(simulator), workload)
@@ -128,7 +106,7 @@ def test_speed_bin_is_a_device_with_no_choice_of_speed() -> None:
 
 
 def test_costs_of_a_design_have_a_direction_and_leave_tasks_as_they_were() -> None:
-    metrics = {spec.name: spec for spec in RamulatorSimulator().metrics}
+    metrics = {spec.name: spec for spec in DramSimulator(device="ddr5").metrics}
 
     assert metrics["data_pins"].goal == "minimise"
     assert metrics["capacity_mib"].goal == "maximise"
@@ -159,7 +137,7 @@ bins:
     by_organisation: {nFAW: {MINE_24Gb_x8: 32}, nRFC: {MINE_24Gb_x8: 850}}
 """
     )
-    simulator = RamulatorSimulator(device=str(path))
+    simulator = DramSimulator(device=str(path))
     design = _default(simulator, organisation="MINE_24Gb_x8")
 
     found = simulator.evaluate(design, simulator.workload("gups"))

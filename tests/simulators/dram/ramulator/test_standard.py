@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram.formats.devices import load_standard
+from archgym.simulators.dram.formats.families import load_standard
 from archgym.simulators.dram.kernel.clocks import distance
 from archgym.simulators.dram.ramulator.machine import FAMILIES, standard
 
