@@ -1,6 +1,7 @@
 """Time to the first token by parts, loads by rate, rents, intervals, and the size of a fleet."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.intervals import interval, news
+from archgym.simulators.moe.intervals import ends_of, interval, news
 from archgym.simulators.moe.kernel.step_time import step_contents
-from archgym.simulators.moe.sizing import size
+from archgym.simulators.moe.sizing import simulator_of, size
 
 _SMALL = {"model": "gpt-oss-20b", "hardware": "h200", "engine": "vllm", "precision": "mxfp4"}
 _PARTS = ("ttft_server_ms", "ttft_queue_ms", "ttft_prefill_ms")
@@ -109,21 +110,53 @@ def test_rent_for_a_million_tokens_is_price_over_rate() -> None:
     assert found["watts"] * found["tokens_per_joule"] == pytest.approx(found["output_per_s"])
 
 
+_KNOWN = {
+    "model": "gpt-oss-120b", "hardware": "hgx-h200", "engine": "vllm", "release": "vllm 0.19",
+}  # fmt: skip
+
+
 def test_intervals_widen_with_all_that_is_new() -> None:
-    known = interval("ttft_mean_ms", 100.0, ())
-    model = interval("ttft_mean_ms", 100.0, ("model",))
-    both = interval("ttft_mean_ms", 100.0, ("model", "engine"))
+    widths = []
+    for change in (
+        {},
+        {"model": "qwen3-30b-a3b"},
+        {"model": "qwen3-30b-a3b", "hardware": "l40s"},
+        {"model": "qwen3-30b-a3b", "hardware": "l40s", "request_rate": "2"},
+    ):
+        low, high = interval(simulator_of(_KNOWN | change), "ttft_mean_ms", 100.0)
+        assert low < 100.0 < high
+        widths.append(high / low)
 
-    assert both[0] <= model[0] <= known[0] < known[1] <= model[1] <= both[1]
-    assert both != known
+    assert widths == sorted(set(widths))
 
 
-def test_what_is_new_is_named() -> None:
-    options = {"model": "qwen3-30b-a3b", "hardware": "l40s", "engine": "vllm"}
+@pytest.mark.parametrize(
+    ("change", "new"),
+    [
+        ({}, ()),
+        ({"model": "qwen3-30b-a3b"}, ("model",)),
+        ({"hardware": "l40s"}, ("GPU",)),
+        ({"release": ""}, ("release",)),
+        ({"request_rate": "2"}, ("load",)),
+        ({"clients": "2000"}, ("load",)),
+        ({"clients": "2", "lengths": "60000+100"}, ("load",)),
+    ],
+)
+def test_what_is_new_is_named(change: dict[str, str], new: tuple[str, ...]) -> None:
+    assert news(simulator_of(_KNOWN | change)) == new
 
-    assert news(MoeSimulator("closed-loop", **options)) == ("model", "GPU", "release")
-    known = {**options, "model": "gpt-oss-120b", "hardware": "hgx-h200", "release": "vllm 0.19"}
-    assert news(MoeSimulator("closed-loop", **known)) == ()
+
+def test_ends_of_what_is_new_add_up_as_squares() -> None:
+    ends = {
+        "configuration": {"TPOT": (-0.3, 0.3)},
+        "configuration vllm": {"TPOT": (-0.1, 0.2)},
+        "GPU": {"TPOT": (-0.5, 0.2)},
+    }
+
+    assert ends_of(ends, "TPOT", (), "vllm") == (-0.1, 0.2)
+    assert ends_of(ends, "TPOT", (), "other") == (-0.3, 0.3)
+    # 0.5^2 - 0.3^2 = 0.16 more below; above, a new GPU was no worse than a known one.
+    assert ends_of(ends, "TPOT", ("GPU",), "vllm") == pytest.approx((-math.sqrt(0.17), 0.2))
 
 
 @pytest.mark.slow
