@@ -6,7 +6,9 @@ constants move; twice is enough. Errors are those of logarithms; large ones coun
 
 TTFT is fitted to its median where that was measured, else to its mean: servers that were not warmed
 up compile kernels while the first requests wait. SGLang 0.5.6 on B200 has means of 7 s, 99th
-percentiles of 70 s and medians of 0.3 s. What is predicted and judged is the mean.
+percentiles of 70 s and medians of 0.3 s. Rows of SGLang that name no release have neither a median
+nor means without compilation: their TTFT is not fitted. What is predicted and judged is the mean,
+of all rows.
 """
 
 import json
@@ -312,7 +314,8 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
     tpot_goal = np.log([asked.rows[row].tpot_ms for row in at])
     fitted = [asked.rows[row] for row in at]
     medians = [row.ttft_median_ms for row in fitted]
-    ttft_goal = np.log(np.where(np.isnan(medians), [row.ttft_ms for row in fitted], medians))
+    means = [np.nan if row.compiles else row.ttft_ms for row in fitted]
+    ttft_goal = np.log(np.where(np.isnan(medians), means, medians))
     scale = asked.weights[at] / _TPOT_SIGMA
     scales = np.concatenate((scale, scale * _TTFT_WEIGHT))
     # A row without one of the two measurements does not count for it.
@@ -406,11 +409,11 @@ def _engine_file(
 ) -> str:
     """Write the engine of a deployment with fitted constants, and return the path.
 
-    Without its release it has the constants of a typical one.
+    Without its release it has the constants of a typical one that looks for requests at each step.
     """
     labels = dict(asked.labels[deployment])
     if not with_release:
-        labels["release"] = ""
+        labels |= {"release": "", "delivery": ""}
     values = {"like": labels["engine"], "constants": fitted.constants(labels)._asdict()}
     path = folder / f"engine-{deployment}.json"
     path.write_text(json.dumps({"engine": values}), encoding="utf-8")

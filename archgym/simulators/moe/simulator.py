@@ -277,8 +277,8 @@ class MoeSimulator(RowSimulator):
         if space in _ENGINE_SPACES:
             version = 8  # prompts longer than a step are split, as engines do
             refused = (REFUSED,) * (not self._engine.chunks)
-        if is_closed or self._engine.label != "ideal":
-            version = 9  # launches overlap with kernels; defaults are those of benchmarks
+        if is_closed or self._engine.label != "ideal" or server.poll_steps > 1:
+            version = 10  # prompt launches by layer, looks after prompts, limits of widened weights
         costs = costs_of(space)
         self.spec = self.spec.completed(
             space=designs,
