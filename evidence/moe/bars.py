@@ -23,7 +23,7 @@ from archgym.cli.console.terminal import notice, say
 from archgym.errors import FileFormatError
 from archgym.simulators.moe.intervals import KNOWN, Ends, ends_of
 from archgym.simulators.moe.workloads.requests import uniform_requests
-from evidence.moe.fitting import Predictions, fit, predict, problem
+from evidence.moe.fitting import Predictions, fit, problem, serve
 from evidence.moe.measured import Measured, known_gpus, known_models, measured_row, read_serving
 from evidence.moe.row import read_table, reading
 from evidence.moe.serving import configuration_folds
@@ -253,9 +253,11 @@ def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> Iterator[
       rows: Rows that are left out in turn.
       sealed: Rows that are predicted by a fit of all others.
     """
-    asked = problem([*rows, *sealed])
-    every = list(asked.rows)
-    written = [as_written(row) for row in every]
+    every = [*rows, *sealed]
+    asked = {
+        "exact": problem(every),
+        "as written": problem([as_written(row) for row in every]),
+    }
     n = len(rows)
     folds: dict[str, list[npt.NDArray[np.int64]]] = {}
     if sealed:
@@ -275,14 +277,14 @@ def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> Iterator[
         notice(f"{axis}: {len(tests)} fits …")
         parts: dict[str, dict[str, Floats]] = {
             column: {metric: np.full(len(every), np.nan) for metric in ("TPOT", "TTFT")}
-            for column in ("exact", "as written")
+            for column in asked
         }
         fold_of = np.full(len(every), -1)
         for place, test in enumerate(tests):
             fold_of[test] = place
-            fitted = fit(asked, np.setdiff1d(np.arange(n), test))
-            for column, source in (("exact", every), ("as written", written)):
-                predicted = predict(asked, fitted, test, source)
+            fitted = fit(asked["exact"], np.setdiff1d(np.arange(n), test))
+            for column, of in asked.items():
+                predicted = serve(of, fitted, test)
                 for metric, errors in errors_of([every[row] for row in test], predicted).items():
                     parts[column][metric][test] = errors
         yield axis, Axis(parts, fold_of)

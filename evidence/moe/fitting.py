@@ -373,7 +373,6 @@ def predict(
     asked: Problem,
     fitted: Calibration | None,
     at: npt.NDArray[np.int64] | None = None,
-    written: Sequence[Measured] | None = None,
 ) -> Predictions:
     """Return predictions of rows, all by default, through `Simulator.evaluate_batch`.
 
@@ -383,18 +382,14 @@ def predict(
       asked: All rows.
       fitted: Constants.
       at: Rows to predict.
-      written: All rows as users write them, without a release.
     """
     chosen = np.arange(len(asked.rows)) if at is None else at
-    source = asked.rows if written is None else written
-    rows = [source[place] for place in chosen]
+    rows = [asked.rows[place] for place in chosen]
     with TemporaryDirectory() as folder:
         changes = None
         if fitted is not None:
             files = {
-                place: _engine_file(
-                    Path(folder), asked, fitted, int(place), with_release=written is None
-                )
+                place: _engine_file(Path(folder), asked, fitted, int(place))
                 for place in np.unique(asked.deployment[chosen])
             }
             changes = [{"engine": files[place]} for place in asked.deployment[chosen]]
@@ -404,17 +399,29 @@ def predict(
     return Predictions(*table.T)
 
 
-def _engine_file(
-    folder: Path, asked: Problem, fitted: Calibration, deployment: int, *, with_release: bool
-) -> str:
-    """Write the engine of a deployment with fitted constants, and return the path.
-
-    Without its release it has the constants of a typical one that looks for requests at each step.
-    """
+def _engine_file(folder: Path, asked: Problem, fitted: Calibration, deployment: int) -> str:
+    """Write the engine of a deployment with fitted constants, and return the path."""
     labels = dict(asked.labels[deployment])
-    if not with_release:
-        labels |= {"release": "", "delivery": ""}
     values = {"like": labels["engine"], "constants": fitted.constants(labels)._asdict()}
     path = folder / f"engine-{deployment}.json"
     path.write_text(json.dumps({"engine": values}), encoding="utf-8")
     return str(path)
+
+
+def serve(asked: Problem, fitted: Calibration, at: npt.NDArray[np.int64]) -> Predictions:
+    """Return times of rows by a fit, straight from the kernel; rates are NaN.
+
+    Args:
+      asked: All rows.
+      fitted: Constants.
+      at: Rows to predict.
+    """
+    logarithms = np.log([tuple(fitted.constants(dict(labels))) for labels in asked.labels])
+    runs = _runs(asked, _costs(asked, logarithms), at)
+    ttft_ms = [run.ttft_ns / _NS_PER_MS for run in runs]
+    return Predictions(
+        np.array([times.mean() for times in ttft_ms]),
+        np.array([run.tpot_ns.mean() for run in runs]) / _NS_PER_MS,
+        np.full(len(at), np.nan),
+        np.array([np.median(times) for times in ttft_ms]),
+    )

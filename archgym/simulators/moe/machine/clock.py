@@ -50,7 +50,7 @@ _EXPERT_KERNELS: Final = 5
 # (flash-linear-attention, `chunk_gated_delta_rule_fwd`).
 _CHUNK_KERNELS: Final = 7
 # Widening weights takes multiprocessors time: H200, whose memory is 1.43 times as fast as that of
-# H100 with the same 132 of them, gains 1.13 (tables of sliced experts, TensorRT-LLM 1.3: 79 and
+# H100 with the same 132 of them, gains 1.12 (tables of sliced experts, TensorRT-LLM 1.3: 79 and
 # 62 % of the bandwidth; experiments/moe-errors.md). The rate of each is that of H100 [GB/s].
 _WIDENED_EACH: Final = 3350 / 132
 _WIDENING: Final = 0.67
