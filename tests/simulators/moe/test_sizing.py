@@ -152,7 +152,7 @@ def test_intervals_widen_with_all_that_is_new() -> None:
         {"model": "qwen3-30b-a3b", "hardware": "l40s"},
         {"model": "qwen3-30b-a3b", "hardware": "l40s", "request_rate": "2"},
     ):
-        low, high = interval(simulator_of(_KNOWN | change), "ttft_mean_ms", 100.0)
+        low, high = interval(simulator_of(_KNOWN | change), "tpot_mean_ms", 100.0)
         assert low < 100.0 < high
         widths.append(high / low)
 
