@@ -195,8 +195,8 @@ def _entries(path: Path) -> Iterator[tuple[int, _Start | _Call]]:
         for number, line in enumerate(iter(lambda: handle.readline(_MAX_LINE + 1), b""), 1):
             try:
                 data = json.loads(line)
-                kind = _Call if number > 1 and "call" in data else _Start
-                entry: _Start | _Call = msgspec.convert(data, kind)
+                is_call = number > 1 and "call" in data
+                entry: _Start | _Call = msgspec.convert(data, type=_Call if is_call else _Start)
             except (ValueError, TypeError, RecursionError, msgspec.ValidationError) as error:
                 problem = f"the line must be of a recorded conversation: {error}"
                 raise FileFormatError(path, number, problem) from None
