@@ -124,6 +124,7 @@ class Session(Closing):
         self._is_closed = threading.Event()
         self._followers: list[Follower] = []
         self._actions = ThreadPoolExecutor(1, "archgym-explore-action")
+        self._explaining = ThreadPoolExecutor(1, "archgym-explore-bounds")
         if folder is not None:
             self._follow(folder)
             if (folder / EXPLORED / STUDY_NAME).is_file():
@@ -158,7 +159,8 @@ class Session(Closing):
             self._owned.is_stopped.set()
         with self._wake:
             self._wake.notify_all()
-        self._actions.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._actions, self._explaining):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     # ---- messages
 
@@ -284,10 +286,9 @@ class Session(Closing):
                 return
         rows, changed = state.changes()
         self._publish("changes", state.changes_json(rows, changed))
-        bounds = state.bounds_json()
         if self._is_stale(number):
             return
-        self._publish("bounds", bounds)
+        self._explaining.submit(self._noting, partial(self._explain, number))
         if not was_known and took_s > _SLOW_S and not self._wants_all:
             self._notice(
                 f"A design takes {took_s:.1f} s: its {len(changed)} single changes are evaluated "
@@ -299,6 +300,13 @@ class Session(Closing):
         with self._wake:
             if not self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
                 self._publish("cloud", state.cloud_json())
+
+    def _explain(self, number: int) -> None:
+        """Publish what bounds the design; a move must not wait for it, as it is many evaluations."""
+        if not self._is_stale(number):
+            bounds = self.state.bounds_json()
+            if not self._is_stale(number):
+                self._publish("bounds", bounds)
 
     def _evaluate_changes(
         self, number: int, rows: np.ndarray, changed: list[tuple[int, int]], took_s: float

@@ -116,6 +116,27 @@ def test_parts_of_neighbours_stay_short_where_some_are_known() -> None:
     assert max(simulator.sizes) <= 4
 
 
+def test_move_does_not_wait_for_what_bounds_the_last_design(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def explained() -> list[Any]:
+        began.set()
+        go.wait(20)
+        return []
+
+    with opened(toy_task()) as (session, shown):
+        shown.wait(lambda: shown.is_done(session))
+        monkeypatch.setattr(session.state, "bounds_json", explained)
+        session.take({"kind": "set", "place": 2, "index": 2})
+        assert began.wait(20)
+        session.take({"kind": "set", "place": 2, "index": 4})
+        shown.wait(lambda: shown.is_done(session), seconds=5)
+        assert not go.is_set()
+        go.set()
+
+
 def test_wrong_messages_are_notices_and_change_nothing() -> None:
     with opened(toy_task()) as (session, shown):
         before = session.state.design.copy()
