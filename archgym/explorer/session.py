@@ -302,7 +302,7 @@ class Session(Closing):
                 self._publish("cloud", state.cloud_json())
 
     def _explain(self, number: int) -> None:
-        """Publish what bounds the design; a move must not wait for it, as it is many evaluations."""
+        """Publish what bounds the design; it is many evaluations, and a move must not wait."""
         if not self._is_stale(number):
             bounds = self.state.bounds_json()
             if not self._is_stale(number):
