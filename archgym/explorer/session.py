@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -46,6 +47,8 @@ _EVERY_S = 0.25
 # chosen: a move would wait for the some 100 kB of all evaluated designs, and for their drawing [s].
 _IDLE_S = 0.5
 _FOLLOW_S = 1.0
+# chosen: searches whose progress a page shows.
+_MAX_SEARCHES = 4
 # chosen: a design that takes longer has its neighbours evaluated only on demand [s].
 _SLOW_S = 2.0
 # chosen: how long a save waits for another writer of the study [s].
@@ -57,8 +60,8 @@ class Searches(Closing):
     """Searches that the pages of one server began, which go on while a page is reloaded."""
 
     def __init__(self) -> None:
-        self.folders: list[Path] = []
-        """Folders of their studies."""
+        self.folders: deque[Path] = deque(maxlen=_MAX_SEARCHES)
+        """Folders of the newest studies."""
         self.is_stopped = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -348,11 +351,18 @@ class Session(Closing):
         return is_new
 
     def _watch(self) -> None:
+        before: list[Path] = []
         while not self._is_closed.wait(_FOLLOW_S if self._followers else 0.2):
             followed = [follower.folder for follower in self._followers]
-            for folder in self._searches.folders:
+            searched = list(self._searches.folders)
+            for folder in searched:
                 if folder not in followed:
                     self._follow(folder)
+            # Those of a day of searches would slow every page, and keep its memory.
+            for follower in [each for each in self._followers if each.folder in before]:
+                if follower.folder not in searched:
+                    self._followers.remove(follower)
+            before = searched
             if not self._followers:
                 continue
             if self._read():

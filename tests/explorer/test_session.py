@@ -263,6 +263,25 @@ def test_what_did_not_change_is_not_sent_again() -> None:
     assert set(sent) == {"answer"}
 
 
+def test_page_shows_the_newest_searches_only(tmp_path: Path) -> None:
+    folders = [tmp_path / f"search-{number}" for number in range(6)]
+    for folder in folders:
+        with Study.create(folder, toy_task(), ToyAgent, seed=3, budget=5) as study:
+            study.run()
+    searches, shown = Searches(), Shown()
+    with Session(toy_task(), shown, None, searches) as session:
+        session.start()
+        for folder in folders:
+            searches.folders.append(folder)
+            shown.wait(lambda folder=folder: folder.name in titles(shown))  # type: ignore[misc]
+
+    assert titles(shown) == [folder.name for folder in folders[-4:]]
+
+
+def titles(shown: Shown) -> list[str]:
+    return [study["title"] for study in shown.parts.get("study", {"studies": []})["studies"]]
+
+
 @pytest.mark.slow
 def test_search_goes_on_while_its_page_is_reloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
