@@ -102,6 +102,7 @@ test-slow: $(FULL)
 	$(PYTEST) -m 'slow or nightly'
 
 bench: $(FULL)
+	$(BIN)/python benchmarks/control.py
 	$(BIN)/python benchmarks/dram.py
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/tables.py

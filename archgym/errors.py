@@ -62,6 +62,7 @@ class FileFormatError(ArchGymError, ValueError):
         """
         self.path = Path(path)
         self.line = line
+        self.problem = problem
         place = f"{path}:{line}" if line is not None else f"{path}"
         self._parts = (path, line, problem, remedy)
         end = "" if remedy.endswith(("?", ".")) else "."

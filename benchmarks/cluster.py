@@ -1,10 +1,15 @@
 """Measures how fast the training-cluster simulator is: its designs, and against ASTRA-sim 2.
 
-Run `python -m benchmarks.cluster`, or with `--reference FOLDER` for recorded rows. Times are of the
-processor, and leave compiling out; those of ASTRA-sim 2 are recorded.
+Run `python -m benchmarks.cluster`; with `--astra-sim PLACE`, exported designs run there and here in
+turn. Rows of `--reference FOLDER` have seconds of ASTRA-sim that were recorded with them. Times are
+of the processor, and leave compiling out.
 """
 
 import argparse
+import re
+import resource
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +18,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from archgym.errors import InvalidDesignError
+from archgym.evaluation.capabilities import Files
+from archgym.report.export import files_by_workload
 from archgym.simulators.cluster import ClusterSimulator
+from archgym.simulators.kit.exports import expected
+from archgym.tasks.task import Task
 from evidence.cluster.astrasim import models_of
 from evidence.cluster.reading import (
     is_symmetric,
@@ -102,10 +112,65 @@ def designs(n: int = 60) -> None:
         print(f"{fidelity:18} {space:9} {name:13}{cells} ms", flush=True)
 
 
+def beside(place: Path, n: int = 12) -> None:
+    """Print processor seconds of the same exported designs in ASTRA-sim and here, side by side."""
+    program = place / "build/astra_analytical/build/bin/AstraSim_Analytical_Congestion_Unaware"
+    print(f"gpt2-xl-1.5b, {n} random designs of space default; ASTRA-sim reads its own traces")
+    print("NPUs  ASTRA-sim, mean    congestion-free   faster    default   faster   times equal")
+    for npus in (8, 16, 64):
+        named = {"npus": str(npus), "tool": "astra-sim", "workload": "gpt2-xl-1.5b"}
+        free = Task.make("cluster", fidelity="congestion-free", **named)
+        shared = Task.make("cluster", **named)
+        rng, took, equal = np.random.default_rng(0), [], 0
+        while len(took) < n:
+            indices = free.space.canonical(free.space.sample(1, rng))
+            try:
+                (files,) = files_by_workload(free, indices[0], "astra-sim").values()
+            except InvalidDesignError:
+                continue
+            theirs, printed = _in_tool(program, files)
+            own = [
+                min(_seconds(partial(_simulate, task, indices)) for _ in range(3))
+                for task in (free, shared)
+            ]
+            took.append((theirs, *own))
+            _, numbers = expected(files)
+            equal += round(numbers[0].value * numbers[0].scale) == printed
+        mean, ours, default = np.mean(took, axis=0)
+        print(
+            f"{npus:4} {1e3 * mean:12.1f} ms {1e3 * ours:15.2f} ms {mean / ours:7.0f} x"
+            f" {1e3 * default:7.2f} ms {mean / default:6.0f} x {equal:6} of {n}",
+            flush=True,
+        )
+
+
+def _simulate(task: Task, indices: np.ndarray) -> None:
+    task.simulator.evaluate_batch(indices, task.workloads[0].workload)
+
+
+def _in_tool(program: Path, files: Files) -> tuple[float, int]:
+    """Return ASTRA-sim's processor seconds, and the nanoseconds that it prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        text = subprocess.run(
+            ["sh", "run.sh", str(program)], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, max(int(found) for found in re.findall(r"finished, (\d+) cycles", text))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path)
-    folder = parser.parse_args().reference
-    designs()
-    if folder is not None:
-        speed(folder)
+    parser.add_argument("--astra-sim", type=Path, help="folder in which ASTRA-sim was built")
+    given = parser.parse_args()
+    if given.astra_sim is not None:
+        beside(given.astra_sim)
+    else:
+        designs()
+    if given.reference is not None:
+        speed(given.reference)

@@ -88,6 +88,22 @@ PAIRS: Final[Mapping[str, Pair]] = {
             "sort", "stencil", "interpreter", "rules",
         ),
     ),
+    # Eight and sixteen NPUs, since ASTRA-sim takes a microsecond for each message of each NPU.
+    "astra-sim": Pair(
+        "cluster", "ASTRA-sim 2.2.0",
+        tuple(
+            {"fidelity": "congestion-free", "tool": "astra-sim", **more}
+            for more in (
+                {"npus": "8"}, {"npus": "16"}, {"npus": "8", "simulated": "all"},
+                {"npus": "16", "efficiency": "0.37"},
+                {"npus": "8", "peak_tflops": "201.5", "memory_gb_per_s": "1555"},
+            )
+        ),
+        (
+            "gpt2-xl-1.5b", "megatron-22b", "gpt3-175b", "llama2-70b", "mixtral-8x7b",
+            "deepseek-moe-16b", "dlrm-mlperf", "bert-large",
+        ),
+    ),
     "scalesim": Pair(
         "accelerator", "SCALE-Sim 3.0.0", ({"space": "systolic"},),
         ("small-convolutions.csv", "small-products.csv"), 294,

@@ -35,6 +35,7 @@ from archgym.composition.namespace import (
 )
 from archgym.errors import InvalidDesignError, SimulatorError, check_known, unknown_name
 from archgym.evaluation.capabilities import (
+    Files,
     exported,
     expressible,
     facts_about,
@@ -581,7 +582,7 @@ class Composition(Simulator):
         name, own = split(form)
         return {within(name, n): values for n, values in expressible(self.parts[name], own).items()}
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a part of a design in the format of another tool.
 
         Raises:

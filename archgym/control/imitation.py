@@ -59,8 +59,6 @@ def imitate(
       Ross, Gordon and Bagnell, *A Reduction of Imitation Learning and Structured Prediction to
       No-Regret Online Learning*, 2011; with costs as in Ross and Bagnell, 2014 (AggreVaTe).
     """
-    from sklearn.neural_network import MLPRegressor
-
     task = task_of(task)
     names = task.episodes("train")
     check_whole("seed", seed, 0, 2**32 - 1)
@@ -100,15 +98,29 @@ def imitate(
                 f"Imitation must see {_LEAST} epochs or more after the first of each episode; got "
                 f"{sum(map(len, seen))}. Raise `episodes`, or shorten the task's epochs."
             )
-        # A set that is held back stops the fit early.
-        fitted = MLPRegressor(
-            hidden_layer_sizes=_HIDDEN, early_stopping=True, max_iter=400, random_state=seed
-        )
-        fitted.fit(np.concatenate(seen), np.concatenate(costs))
-        *inner, (weights, bias) = zip(fitted.coefs_, fitted.intercepts_, strict=True)
-        learner = Network(task.name, [*inner, (-weights, -bias)], "relu", "imitation")
+        learner = fitted(task.name, np.concatenate(seen), np.concatenate(costs), seed)
     assert isinstance(learner, Network)
     return learner
+
+
+def fitted(task: str, seen: np.ndarray, costs: np.ndarray, seed: int) -> Network:
+    """Return a network that prefers what costs least.
+
+    Args:
+      task: Name of the task.
+      seen: (n, n_inputs), what is seen.
+      costs: (n, n_actions), what each action costs then.
+      seed: Random seed.
+    """
+    from sklearn.neural_network import MLPRegressor
+
+    # A set that is held back stops the fit early.
+    model = MLPRegressor(
+        hidden_layer_sizes=_HIDDEN, early_stopping=True, max_iter=400, random_state=seed
+    )
+    model.fit(seen, costs)
+    *inner, (weights, bias) = zip(model.coefs_, model.intercepts_, strict=True)
+    return Network(task, [*inner, (-weights, -bias)], "relu", "imitation")
 
 
 def guarded(

@@ -23,13 +23,19 @@ _MAX_LAYERS: Final = 8
 _ACTIVATIONS: Final = ("tanh", "relu")
 # chosen: as many as `guarded` keeps; distances between them take the square.
 MAX_CENTRES: Final = 3000
-# chosen, as those that follow, on training numbers of five tasks; programs of other splits were
-# looked at too. Less is noise of one trial.
+# chosen, as those that follow, on training numbers and eight families that
+# experiments/control.md names. Less is noise of one trial.
 _LEAST_PROMISE: Final = 0.005
 _NEAR: Final = 0.15
 """Distance of counters, from 0 to 1, at which a trial counts six tenths."""
 _PRIOR: Final = 0.5
-"""Weight of the last trials, whatever was seen before them."""
+"""Weight of the last trials, where none is near."""
+_ERRORS: Final = 3.0
+"""Standard errors of the mean of trials by which an action has to be better."""
+_SPREAD: Final = 0.05
+"""Spread between trials, as if it were that of one trial more."""
+_EVIDENCE: Final = 4.0
+"""Epochs of a trial, each of which may show a loss."""
 _RISK: Final = 0.5
 """Part of the loss by the worst known epoch that the budget has to pay for."""
 _ALLOWANCE: Final = 0.4
@@ -162,11 +168,14 @@ class Dueling(ControlPolicy):
     repeat its epochs under their own settings once these are over, so that nothing is known in
     advance. What actions cost, relative to the best static one of training, is remembered with the
     counters before the trial. An action is chosen by trials that began alike, or, where there are
-    none, by the last trials: the best static action of the program so far.
+    none, by the last trials: the best static action of the program so far. It has to be better by
+    three standard errors of these trials, since single epochs are noisy.
 
     That static action is run beside from the beginning too. What the run has cost more may be a
     share of its cost, `budget`, and four tenths of an epoch. Of what is left, half of the worst
-    epoch has to be paid that the action had here or in training; else the policy stays static.
+    epoch has to be paid that the action had here; else the policy stays static. The same is true of
+    the worst epoch in training, which counts less by the rule of succession as trials that began
+    alike did not show it.
 
     Hardware cannot branch: it would run other settings in a few sets or banks, and see more noise.
 
@@ -214,14 +223,18 @@ class Dueling(ControlPolicy):
         self.n_beside += 1
         self._follow(task)
         seen = episode.observation[:, : len(episode.run.counters)]
-        promised, worst, is_new = self._promised(seen, fixed[0])
-        if not self._trial and (is_new or self._n_tried <= self._share * episode.number):
+        promised, worst, n_alike = self._promised(seen, fixed[0])
+        if not self._trial and (
+            n_alike.min() < 1.0 or self._n_tried <= self._share * episode.number
+        ):
             self._begin(episode, episode.previous)
         # What is left of the budget has to pay for an epoch in which the program has changed.
         least, work = self._least
         left = least * (1.0 + self._budget + _ALLOWANCE / episode.number) - self._own[0]
         usual = least / np.maximum(work, 1e-9)
-        risk = np.maximum(worst, usual[:, None] * risks(task)) * episode.last.work[:, None]
+        # Trials without such a loss make it less probable, by the rule of succession.
+        known = usual[:, None] * risks(task) * (2.0 / (2.0 + _EVIDENCE * n_alike[:, None]))
+        risk = np.maximum(worst, known) * episode.last.work[:, None]
         self.is_spent = left < 0.0
         self.can_pay = _RISK * risk <= left[:, None]
         can = self.can_pay & (promised < -_LEAST_PROMISE)
@@ -263,15 +276,28 @@ class Dueling(ControlPolicy):
             self._trial = []
             del self._seen[:-_MOST_TRIALS], self._found[:-_MOST_TRIALS]
 
-    def _promised(self, seen: np.ndarray, fixed: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Return relative cost, and the most that was lost, by action, and if nothing is near."""
+    def _promised(self, seen: np.ndarray, fixed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what actions cost relative to the static one, at most, by trials so far.
+
+        Returns:
+          Upper limits of relative cost, (n_agents, n_actions), the most that was lost, and how many
+          trials began alike, (n_agents,).
+        """
         before, found = np.array(self._seen), np.array(self._found)
         near = np.exp(-np.square(before - seen).sum(axis=2) / (2.0 * _NEAR**2))
-        costs = (near[:, :, None] * found).sum(axis=0)
-        costs += _PRIOR * found[-_RECENT:].mean(axis=0)
-        promised = costs / np.maximum(costs[:, fixed, None], 1e-9) - 1.0
+        weights = near.copy()
+        # The last trials count as long as less than one is near.
+        few = np.maximum(0.0, 1.0 - near.sum(axis=0))
+        weights[-_RECENT:] += _PRIOR * few / len(found[-_RECENT:])
+        total = weights.sum(axis=0)[:, None]
+        own = np.maximum((weights * found[:, :, fixed]).sum(axis=0), 1e-9)[:, None]
+        mean = (weights[:, :, None] * found).sum(axis=0) / own
+        apart = (found - mean * found[:, :, fixed, None]) * total / own
+        n_trials = np.square(total) / np.square(weights).sum(axis=0)[:, None]
+        spread = (weights[:, :, None] * np.square(apart)).sum(axis=0) / total
+        error = np.sqrt((n_trials * spread + _SPREAD**2) / (n_trials + 1.0) / n_trials)
         worst = (found - found[:, :, fixed, None]).max(axis=0)
-        return promised, worst, bool(near.sum(axis=0).min() < 1.0)
+        return mean - 1.0 + _ERRORS * error, worst, near.sum(axis=0)
 
 
 @final

@@ -41,15 +41,16 @@ class Scale:
 
     def __init__(self, counters: tuple[Counter, ...]) -> None:
         """Take the declared ranges."""
-        self._logs = np.flatnonzero([c.is_log for c in counters])
+        self._is_log = np.array([c.is_log for c in counters])
         ends = np.array([(c.low, c.high) for c in counters]).T
-        ends[:, self._logs] = np.log(ends[:, self._logs])
+        ends[:, self._is_log] = np.log(ends[:, self._is_log])
         self._low, self._width = ends[0], ends[1] - ends[0]
+        self._least = np.where(self._is_log, 1e-300, -np.inf)
 
     def __call__(self, values: Floats) -> Floats:
         """Return counters, (..., n_counters), as numbers from 0 to 1; NaN becomes 0."""
-        found: Floats = values.copy()
-        found[..., self._logs] = np.log(np.maximum(values[..., self._logs], 1e-300))
+        found: Floats = np.maximum(values, self._least)
+        np.log(found, out=found, where=self._is_log)
         found -= self._low
         found /= self._width
         # Of a number and NaN, `fmax` returns the number.

@@ -122,12 +122,16 @@ class Itemised(Protocol):
         """
 
 
+Files = Mapping[str, str | bytes]
+"""Contents of an export's files by name; text is written as UTF-8."""
+
+
 @runtime_checkable
 class Exporting(Protocol):
     """Simulator that writes designs in the declared `exports`."""
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design in the format of another tool: the texts of files by their names.
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
+        """Return a design in the format of another tool: the contents of files by their names.
 
         Names may have folders, separated by slashes.
 
@@ -138,6 +142,27 @@ class Exporting(Protocol):
 
         Raises:
           InvalidDesignError: The format cannot express the design; the message says why.
+        """
+
+
+@runtime_checkable
+class Stating(Protocol):
+    """Simulator whose designs can be read from the files of its `exports`."""
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what files of a format say of a design, nested as there, without simulating it.
+
+        Options of a command line are members of `--`.
+
+        Args:
+          form: One of `exports`.
+          indices: (n_parameters,), a canonical design.
+          workload: One that this simulator made.
+
+        Raises:
+          InvalidDesignError: The format cannot express the design.
         """
 
 
@@ -259,9 +284,16 @@ def widened(simulator: Simulator, names: Sequence[str]) -> Simulator:
     return made
 
 
-def exported(
+def stated_settings(
     simulator: Simulator, form: str, indices: np.ndarray, workload: Workload
-) -> Mapping[str, str]:
+) -> Mapping[str, Any]:
+    """Return what the files of an export say of a design, if the simulator reads them at all."""
+    return (
+        simulator.file_settings(form, indices, workload) if isinstance(simulator, Stating) else {}
+    )
+
+
+def exported(simulator: Simulator, form: str, indices: np.ndarray, workload: Workload) -> Files:
     """Return a design in one of the simulator's `exports`; see `Exporting`."""
     if not isinstance(simulator, Exporting):
         raise NotImplementedError(f"{type(simulator).__name__} names exports, and needs `export`")

@@ -327,7 +327,7 @@ def run_program(
 
 def run_in_folder(
     command: Sequence[str],
-    files: Mapping[str, str],
+    files: Mapping[str, str | bytes],
     output_files: Sequence[str],
     time_limit_s: float,
     output_limit: int,
@@ -346,7 +346,7 @@ def run_in_folder(
 
     Args:
       command: The program and its arguments.
-      files: Texts by path relative to its folder.
+      files: Contents by path relative to its folder.
       output_files: Paths relative to its folder.
       time_limit_s: Wall time it may take [s].
       output_limit: Bytes it may print, and that each of `output_files` may have.
@@ -369,9 +369,9 @@ def run_in_folder(
     limits = (memory_limit_bytes, file_limit_bytes)
     written: list[str] = []
     with _run_folder() as folder:
-        for path, text in files.items():
+        for path, content in files.items():
             place = make_folder((Path(folder) / path).parent) / PurePosixPath(path).name
-            place.write_text(text, encoding="utf-8")
+            place.write_bytes(content.encode() if isinstance(content, str) else content)
         variables = _variables(environment or {}, folder) | mark(name)
         process = programs._start(command, folder, variables, limits)
         try:

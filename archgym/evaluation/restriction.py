@@ -27,6 +27,7 @@ from archgym.errors import (
 from archgym.evaluation.capabilities import (
     Bottleneck,
     Facts,
+    Files,
     bottlenecks_of,
     bounds_of,
     breakdown_of,
@@ -37,6 +38,7 @@ from archgym.evaluation.capabilities import (
     never_compared,
     option_names,
     simulated_without,
+    stated_settings,
     widened,
 )
 from archgym.evaluation.conservation import Columns, Laws
@@ -287,9 +289,15 @@ class WrappedSimulator(Simulator):
         """Return the values that a format can express, by parameter that it lacks some of."""
         return expressible(self.inner, form)
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design in the format of another tool: the texts of files by their names."""
         return exported(self.inner, form, self._of_inner(indices[None, :])[0], workload)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what files of a format say of a design; see `Stating.file_settings`."""
+        return stated_settings(self.inner, form, self._of_inner(indices[None, :])[0], workload)
 
     def _of_inner(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as canonical index vectors of the inner simulator's space."""

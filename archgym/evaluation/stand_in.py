@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 from archgym.evaluation.options import make_simulator
+from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
@@ -265,3 +266,14 @@ def _default_option(simulator: str, name: str) -> str | None:
     parameter = inspect.signature(simulator_class(simulator)).parameters.get(name)
     default = None if parameter is None else parameter.default
     return str(default) if isinstance(default, str | int | float) else None
+
+
+def stood_in_for(simulator: Simulator) -> Simulator:
+    """Return the simulator in whose place a table or proxy answers, or the one that is given."""
+    source = unrestricted(simulator)
+    if not isinstance(source, StandIn):
+        return simulator
+    said = source.declaration
+    space = said.space_name if source is simulator else simulator.space.name
+    options = {name: value for name, value in said.options.items() if name != "proxy"}
+    return make_simulator(simulator_class(said.simulator), space, said.fidelity, options)

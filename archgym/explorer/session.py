@@ -413,6 +413,9 @@ class Session(Closing):
 
     def _export(self, design: np.ndarray, form: str) -> None:
         found = export_design(self.state.task, design, form)
+        if not all(isinstance(content, str) for content in found.files.values()):
+            self._notice(f"{form} has binary files, which `archgym export` writes.")
+            return
         for name, text in found.files.items():
             self._publish("file", {"name": name.replace("/", "-"), "text": text})
         if found.notes:

@@ -4,7 +4,7 @@ A study keeps its confirmations in `confirmations.jsonl`, a checksummed line for
 workload.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -19,6 +19,7 @@ from archgym.errors import (
     MissingProgramError,
     SimulatorError,
 )
+from archgym.evaluation.capabilities import Files
 from archgym.evaluation.external import run_in_folder
 from archgym.files.json_types import typed
 from archgym.files.lines import append_line, read_lines
@@ -178,7 +179,7 @@ def _compared(number: Number, texts: dict[str, str]) -> Compared:
 
 def _run(
     tool: Tool,
-    files: Mapping[str, str],
+    files: Files,
     numbers: Sequence[Number],
     at: Path | None,
     time_limit_s: float,

@@ -16,21 +16,19 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
-from archgym.evaluation.capabilities import exported
-from archgym.evaluation.options import make_simulator
+from archgym.evaluation.capabilities import Files, exported
 from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
-    simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import StandIn
+from archgym.evaluation.stand_in import stood_in_for
 from archgym.files.remote import local_output, placed
 from archgym.files.storage import make_folder, write_atomic
 from archgym.report.commands import evaluate_command
 from archgym.report.quantities import grouped_number
-from archgym.simulators.kit.exports import EXPECTED, README, differences, with_differences
+from archgym.simulators.kit.exports import EXPECTED, README, differences, text_of, with_differences
 from archgym.tasks.task import Task
 
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
@@ -53,19 +51,19 @@ class Export:
 
     Attributes:
       form: Name of the format.
-      files: Texts by name; a name may have folders, separated by slashes.
+      files: Contents by name; a name may have folders, separated by slashes.
       missed_limits: Limits of the task that the design misses, in words.
     """
 
     form: str
-    files: Mapping[str, str]
+    files: Files
     missed_limits: tuple[str, ...] = ()
 
     @property
     def text(self) -> str | None:
         """Text of the only file that is read; None if there are several."""
         texts = list(_read_by_tool(self.files).values())
-        return texts[0] if len(texts) == 1 else None
+        return texts[0] if len(texts) == 1 and isinstance(texts[0], str) else None
 
     @property
     def notes(self) -> list[str]:
@@ -95,20 +93,22 @@ class Export:
     def _write(self, path: Path) -> list[Path]:
         is_file = len(self.files) == 1 and not path.is_dir()
         paths = {
-            path if is_file else path.joinpath(*PurePosixPath(name).parts): text
-            for name, text in self.files.items()
+            path if is_file else path.joinpath(*PurePosixPath(name).parts): (
+                content.encode() if isinstance(content, str) else content
+            )
+            for name, content in self.files.items()
         }
         present = [each for each in paths if each.exists()]
         for existing in present:
             # A command that was stopped left some of the files.
-            is_same = existing.is_file() and existing.read_bytes() == paths[existing].encode()
+            is_same = existing.is_file() and existing.read_bytes() == paths[existing]
             if not is_same or len(present) == len(paths):
                 raise InvalidArgumentError(
                     f"`--out` must name a new file or folder; {existing} exists. Choose another."
                 )
-        for target, text in paths.items():
+        for target, content in paths.items():
             make_folder(target.parent)
-            write_atomic(target, text)
+            write_atomic(target, content)
         return list(paths)
 
 
@@ -118,7 +118,7 @@ def export_formats(simulator: Simulator) -> dict[str, str]:
     Args:
       simulator: Simulator, table or proxy.
     """
-    return {**_real(simulator).spec.exports, **GENERAL_FORMATS}
+    return {**stood_in_for(simulator).spec.exports, **GENERAL_FORMATS}
 
 
 def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> UnknownNameError:
@@ -129,7 +129,7 @@ def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> Unk
       form: Requested form.
       known: Formats that there are.
     """
-    real = _real(simulator)
+    real = stood_in_for(simulator)
     option = real.spec.exports_of_options.get(form)
     if option is None:
         return unknown_name(f"format of simulator {real.name!r}", form, known)
@@ -169,7 +169,7 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
             f"{sentence(task.simulator.spec.reasons[broken[0]])}"
         )
     missed = tuple(task.missed(evaluation.values[0]))
-    files: Mapping[str, str]
+    files: Files
     if form == "json":
         files = {"design.json": _json(task, indices[0], evaluation.values[0])}
     elif form == "markdown":
@@ -179,19 +179,7 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
     return Export(form, files, missed)
 
 
-def _real(simulator: Simulator) -> Simulator:
-    """Return the simulator in whose place a table or proxy answers."""
-    source = unrestricted(simulator)
-    if not isinstance(source, StandIn):
-        return simulator
-    said = source.declaration
-    space = said.space_name if source is simulator else simulator.space.name
-    options = {name: value for name, value in said.options.items() if name != "proxy"}
-    kind = simulator_class(said.simulator)
-    return make_simulator(kind, space, said.fidelity, options)
-
-
-def files_by_workload(task: Task, indices: np.ndarray, form: str) -> dict[str, Mapping[str, str]]:
+def files_by_workload(task: Task, indices: np.ndarray, form: str) -> dict[str, Files]:
     """Return a design in one of its simulator's formats, for each workload of a task.
 
     Args:
@@ -202,27 +190,27 @@ def files_by_workload(task: Task, indices: np.ndarray, form: str) -> dict[str, M
     Raises:
       InvalidDesignError: The design cannot be built, or the format cannot express it.
     """
-    simulator = _real(task.simulator)
-    by_workload: dict[str, Mapping[str, str]] = {}
+    simulator = stood_in_for(task.simulator)
+    by_workload: dict[str, Files] = {}
     for weighted in task.workloads:
         workload = weighted.workload
         if simulator is not task.simulator:
             workload = simulator.workload(weighted.source)
-        files = dict(exported(simulator, form, indices, workload))
+        files = exported(simulator, form, indices, workload)
         if form in unrestricted(simulator).spec.partial_exports:
             files = _with_left_out(files, left_out(simulator, form, indices, workload))
         by_workload[workload.name] = files
     return by_workload
 
 
-def _joined(by_workload: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _joined(by_workload: Mapping[str, Files]) -> dict[str, str | bytes]:
     first = next(iter(by_workload.values()))
     if all(files == first for files in by_workload.values()):
         return dict(first)
     return {
-        f"{workload}/{name}": text
+        f"{workload}/{name}": content
         for workload, files in by_workload.items()
-        for name, text in files.items()
+        for name, content in files.items()
     }
 
 
@@ -263,19 +251,19 @@ def left_out(
     return found
 
 
-def _read_by_tool(files: Mapping[str, str]) -> dict[str, str]:
+def _read_by_tool(files: Files) -> dict[str, str | bytes]:
     """Return files without those that only describe what the tool reads."""
     return {name: text for name, text in files.items() if name not in (README, EXPECTED)}
 
 
-def _with_left_out(files: Mapping[str, str], left: Mapping[str, Any]) -> dict[str, str]:
+def _with_left_out(files: Files, left: Mapping[str, Any]) -> Files:
     """Return files with a list of parameters that they lack: a comment, or else in the README."""
     if not left:
-        return dict(files)
+        return files
     lines = [f"The format has no place for {n} = {_cell(v)}." for n, v in left.items()]
     (*others, name) = files
     if not others and PurePosixPath(name).suffix in _COMMENTED:
-        return {name: files[name] + "".join(f"# {line}\n" for line in lines)}
+        return {name: text_of(files, name) + "".join(f"# {line}\n" for line in lines)}
     return with_differences(files, lines)
 
 

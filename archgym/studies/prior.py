@@ -15,12 +15,14 @@ from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignE
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.trials import Trials
 from archgym.files.archive import read_archive, write_archive
+from archgym.files.remote import local_copy
 from archgym.runtime.reductions import report_loss
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import PriorSource
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.tasks.task import Task
+from archgym.tasks.tool_files import design_of_files, states_design
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +144,8 @@ def start_designs(task: Task, start: Iterable[Any]) -> np.ndarray:
 
     Args:
       task: The study's.
-      start: Designs, "default" for the default design, or studies whose best designs are meant.
+      start: Designs, "default" for the default design, studies whose best designs are meant, or
+        files of tools.
 
     Raises:
       InvalidDesignError: A design does not lie in the space.
@@ -164,9 +167,14 @@ def _start_design(task: Task, entry: Any) -> np.ndarray:
         return filled_indices(space, entry, "start")
     if not isinstance(entry, str | Path | StudyLog):
         raise InvalidArgumentError(
-            '`start` takes designs, "default" and folders of studies; got '
+            '`start` takes designs, "default", folders of studies and files of tools; got '
             f"{entry!r}. A design is a mapping of parameters to values."
         )
+    if isinstance(entry, str | Path) and states_design(local_copy(entry)):
+        found = design_of_files(task, local_copy(entry))
+        for line in found.notes:
+            report_loss(f"start: {entry}: {line}")
+        return space.indices_of(found.design)
     log = _log(entry)
     indices, _, _ = best_first(task, log)
     return np.asarray(indices[0])

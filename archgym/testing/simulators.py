@@ -305,8 +305,10 @@ class _SimulatorCheck:
                 raise self._error(f"format {form!r} must export", repr(error), name) from error
             self._require(
                 isinstance(files, Mapping)
-                and all(isinstance(text, str) for pair in files.items() for text in pair),
-                f"format {form!r} must return texts of files by their names",
+                and all(
+                    isinstance(k, str) and isinstance(v, str | bytes) for k, v in files.items()
+                ),
+                f"format {form!r} must return contents of files by their names",
                 type(files).__name__,
                 name,
             )

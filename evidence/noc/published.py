@@ -13,15 +13,17 @@ from archgym.simulators.noc.sampling import Load, measured
 from archgym.simulators.noc.space import dies
 from evidence.agreement import Agreement
 
-DIES: Final = (19, 37, 61)
-"""Whole hexagons of two, three and four rings; the paper has up to 100 dies."""
+DIES: Final = (10, 20, 30, 40, 50, 60)
+"""The paper has 1 to 100 dies."""
 _CLAIMS: Final = (
     ("change of latency at 1 % load [%]", -19.0, 2.0, True, "their mean is over 1 to 100 dies"),
     (
-        "change of saturation throughput [%]", 34.0, 2.0, False,
-        "their links are narrower the more of them a die has, and mean over other sizes",
+        "change of saturation throughput [%]", 34.0, 5.0, True,
+        "their mean is over 1 to 100 dies, and ours of six loads known to 1/128",
     ),
 )  # fmt: skip
+_WIDTH: Final = 4.0 / 6.0
+"""Width of the six links of a die over that of four: links share the bumps of a die."""
 
 
 def compare_published(group: str, sizes: tuple[int, ...] = DIES) -> list[Agreement]:
@@ -35,13 +37,13 @@ def compare_published(group: str, sizes: tuple[int, ...] = DIES) -> list[Agreeme
     for count in sizes:
         grid, hexagons = (
             Network(
-                topology="anynet", k=1, n=1, graph=dies(name, count), routing_function="min",
-                num_vcs=8, vc_buf_size=16,
+                topology="anynet", k=1, n=1, graph=dies(name, count, by_rows=True),
+                routing_function="min", num_vcs=8, vc_buf_size=16,
             )
             for name in ("grid", "hexamesh")
         )  # fmt: skip
         latency = _latency(hexagons, 0.01) / _latency(grid, 0.01)
-        changes.append((latency, _most(hexagons) / _most(grid)))
+        changes.append((latency, _WIDTH * _most(hexagons) / _most(grid)))
     found = 100.0 * (np.mean(changes, axis=0) - 1.0)
     return [
         Agreement(

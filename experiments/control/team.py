@@ -20,7 +20,15 @@ from gymnasium import spaces
 
 from archgym.control.comparison import _interval
 from archgym.control.policies import LookAhead, policy_of
-from archgym.control.tasks import ControlTask, Episode, hindsight, joint_actions, roll, task_of
+from archgym.control.tasks import (
+    ControlTask,
+    Episode,
+    hindsight,
+    joint_actions,
+    roll,
+    static,
+    task_of,
+)
 from archgym.envs import Sb3VecEnv
 from archgym.envs.control_team import ParallelControlEnv
 
@@ -35,46 +43,70 @@ def _planned(plan: list[tuple[int, ...]], starts: list[int], episode: Episode) -
     return plan[int(np.searchsorted(starts, episode.number, "right")) - 1]
 
 
-def search(options: argparse.Namespace) -> None:
-    """Plan the joint settings of some equal parts of an episode, one line an episode.
+def planned(task: ControlTask, name: str, turns: int, together: bool) -> dict[str, Any]:
+    """Return a plan of settings for some equal parts of an episode, by running each to the end.
 
-    The plan begins with the best joint static settings. For one part after the other every joint
-    setting is run in it, and the plan to the end of the episode. The best one stays. This is
-    repeated until a pass gains less than 0.01 %.
+    The plan begins with the best static settings. For one part after the other settings are run in
+    it, and the plan to the end of the episode. The best ones stay. This is repeated until a pass
+    gains less than 0.01 %.
+
+    Args:
+      task: The task.
+      name: The episode.
+      turns: Parts.
+      together: True to try all joint settings in a part, and as static ones. False to try those of
+        one agent after the other, in one pass from the best settings that all share.
+
+    Returns:
+      A row, with the score of each action of each agent in each part, `costs`, if not `together`.
     """
-    task = task_of(f"cpu-cores-{options.cores}")
-    for number in range(options.first, options.first + options.episodes):
-        started, name = time.process_time(), f"held-out-{number}"
+    started, places = time.process_time(), range(len(task.actions))
+    if together:
         best, fixed = hindsight(task, name)
-        length = len(roll(task, name, lambda episode, best=best: best).cost)
-        starts = [length * turn // options.turns for turn in range(options.turns)]
-        plan, branch, passes = [best] * options.turns, None, [fixed]
-        while len(passes) < 2 or passes[-2] - passes[-1] > 1e-4 * fixed:
-            episode = Episode(task, name)
-            spent, done = np.zeros(options.cores), np.zeros(options.cores)
-            score_now = passes[-1]
-            while not episode.is_over:
-                if episode.number in starts:
-                    turn = starts.index(episode.number)
+    else:
+        shared = [static(task, name, place).score for place in places]
+        best, fixed = (int(np.argmin(shared)),) * len(task.agents), min(shared)
+    length = len(roll(task, name, lambda episode: best).cost)
+    starts = [length * turn // turns for turn in range(turns)]
+    plan, branch, passes, costs = [best] * turns, None, [fixed], []
+    while len(passes) < 2 or (together and passes[-2] - passes[-1] > 1e-4 * fixed):
+        episode = Episode(task, name)
+        spent, done = np.zeros(len(best)), np.zeros(len(best))
+        score_now = passes[-1]
+        while not episode.is_over:
+            if episode.number in starts:
+                turn, costs_now = starts.index(episode.number), []
+                for agent in (None,) if together else range(len(best)):
+                    old = plan[turn]
+                    tried = [(*old[:agent], place, *old[agent + 1 :]) for place in places] if (
+                        agent is not None) else joint_actions(task)  # fmt: skip
                     found = {}
-                    for joint in joint_actions(task):
-                        tried = [*plan[:turn], joint, *plan[turn + 1 :]]
+                    for joint in tried:
+                        changed = [*plan[:turn], joint, *plan[turn + 1 :]]
                         branch = episode.copy(branch)
-                        act = partial(_planned, tried, starts)
-                        rest = roll(task, "", act, branch)
+                        rest = roll(task, "", partial(_planned, changed, starts), branch)
                         cost, work = spent + rest.cost.sum(axis=0), done + rest.work.sum(axis=0)
                         found[joint] = float((cost / work).mean())
                     # Of equal ones the present one.
-                    old = plan[turn]
-                    plan[turn] = min(found, key=lambda joint: (found[joint], joint != old))
+                    plan[turn] = min(found, key=lambda j: (found[j], j != old))
                     score_now = found[plan[turn]]
-                part = episode.step(_planned(plan, starts, episode))
-                spent, done = spent + part.cost, done + part.work
-            passes.append(score_now)
-        saved = [100.0 * (1.0 - score / fixed) for score in passes[1:]]
-        row = {"episode": name, "static": fixed, "passes_percent": saved, "plan": plan}
-        row |= {"saved_percent": saved[-1], "epochs": episode.number}
-        _append(options.out, {**row, "s": round(time.process_time() - started)})
+                    costs_now.append([round(each, 4) for each in found.values()])
+                costs.append(costs_now)
+            part = episode.step(_planned(plan, starts, episode))
+            spent, done = spent + part.cost, done + part.work
+        passes.append(score_now)
+    saved = [100.0 * (1.0 - score / fixed) for score in passes[1:]]
+    row = {"episode": name, "static": fixed, "passes_percent": saved, "plan": plan}
+    row |= {"saved_percent": saved[-1], "epochs": episode.number}
+    row |= {} if together else {"costs": costs, "starts": starts}
+    return {**row, "s": round(time.process_time() - started)}
+
+
+def search(options: argparse.Namespace) -> None:
+    """Plan joint settings of held-out episodes, one line each; see `planned`."""
+    task = task_of(f"cpu-cores-{options.cores}")
+    for number in range(options.first, options.first + options.episodes):
+        _append(options.out, planned(task, f"held-out-{number}", options.turns, together=True))
     rows = [json.loads(line) for line in options.out.read_text().splitlines()]
     for key, gains in (
         ("one pass", [row["passes_percent"][0] for row in rows]),

@@ -126,3 +126,9 @@ def test_policy_is_trained_and_run_on_an_own_trace_with_two_commands(
     checked = archgym("control", "compare", "small.py", "--task", task, "--episodes", "1",
         "--horizon", "1")  # fmt: skip
     assert checked.code == 0
+    told = archgym("control", "run", "hand", "--trace", "mine.stl", "--task", task, "--json")
+    shown = json.loads(told.out)
+    scores = {row["policy"]: row["scores"] for row in shown["rows"]}
+    # The rule is a threshold on one counter, which a tree repeats.
+    assert scores["table"] == scores["hand"]
+    assert {*shown["table"]} == {"source", "bits", "operations", "agreement"}

@@ -422,9 +422,9 @@ class ExportMissing(Sound):
     )
 
 
-class ExportOfBytes(ExportMissing):
+class ExportOfNumbers(ExportMissing):
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Any:
-        return {"design.v": b""}
+        return {"design.v": 1}
 
 
 class StrangeGroup(Sound):
@@ -513,7 +513,7 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     ),
     (WorseWithoutACost, r"twice as bad without cost 'wait'; got \w+ [\d.]+ with the cost and"),
     (ExportMissing, "'verilog' must export"),
-    (ExportOfBytes, "must return texts of files"),
+    (ExportOfNumbers, "must return contents of files"),
     (StrangeGroup, "name parameters"),
     (TwiceGrouped, "one group at most"),
     (EmptyGroup, "'memory' must list parameters"),

@@ -1,5 +1,6 @@
 """Families of programs that are left out, prices of policies, and own traces."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import pytest
 from archgym.control.declaration import controls
 from archgym.control.families import left_out
 from archgym.control.policies import policy_of
-from archgym.control.price import priced
+from archgym.control.price import Watched, priced
 from archgym.control.tasks import Episode, joined_names, roll, task_of
 from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.simulators.cpu.control import tasks
 from archgym.simulators.dram.control.tasks import _KINDS
 from archgym.simulators.dram.workloads.trace import Trace, write_trace
+from archgym.traces.instructions.generators import generate
+from archgym.traces.instructions.records import iterate_records, write_records
 
 
 def own_trace(path: Path, ticks: np.ndarray | None = None) -> Trace:
@@ -68,6 +72,28 @@ def test_file_never_seen_is_played_in_order_and_whole(tmp_path: Path) -> None:
     assert shares[0] > 0.9 > 0.1 > shares[1]
 
 
+def test_instruction_trace_in_pieces_is_read_once_and_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "own.champsimtrace")
+    records = generate("sort", 50_000)
+    write_records(path, records)
+    opened: list[str] = []
+
+    def reads(name: str) -> Iterator[np.ndarray]:
+        opened.append(name)
+        yield from iterate_records(name)
+
+    monkeypatch.setattr(tasks, "iterate_records", reads)
+    piece = tasks._in_order(path, 20_000)
+
+    found = np.concatenate([piece(number) for number in range(4)])
+
+    assert np.array_equal(found, np.tile(records, 2)[:80_000])
+    assert len(opened) == 2
+    assert np.array_equal(piece(1), records[20_000:40_000])
+
+
 def test_times_that_fall_are_sorted_on_demand(tmp_path: Path) -> None:
     path = tmp_path / "falls.stl"
     ticks = np.arange(3000) * 12
@@ -84,17 +110,26 @@ def test_times_that_fall_are_sorted_on_demand(tmp_path: Path) -> None:
 
 def test_price_counts_what_was_watched_and_a_table_repeats_the_policy() -> None:
     task = task_of("dram-locality:requests=5000")
-    n_epochs = len(roll(task, "held-out-0", lambda _: (0,)).cost)
 
-    price, table = priced(task, policy_of("hand", task), ("held-out-0",), leaves=4)
+    def watched(name: str) -> Watched:
+        policy = Watched(policy_of(name, task))
+        policy.start(task, "held-out-0")
+        roll(task, "held-out-0", policy.act)
+        return policy
+
+    n_epochs = len(roll(task, "held-out-0", lambda _: (0,)).cost)
+    price, table = priced(task, watched("hand"), leaves=4)
 
     assert (price.counters, price.epochs, price.bytes) == (9, n_epochs - 1, 9 * (n_epochs - 1))
     assert price.beside == 0
     # The rule is a threshold on one counter: one node and two leaves of six actions.
     assert table.agreement == 1.0
     assert (table.operations, table.bits) == (1, 3 + 8 + 2 * 2 + 2 * 3)
-    assert priced(task, policy_of("default", task), ("held-out-0",))[0].bytes == 0
-    assert priced(task, policy_of("dueling", task), ("held-out-0",))[0].beside > n_epochs
+    by_table = roll(task, "held-out-0", table.policy.act)
+    by_hand = roll(task, "held-out-0", policy_of("hand", task).act)
+    assert np.array_equal(by_table.actions, by_hand.actions)
+    assert priced(task, watched("default"))[0].bytes == 0
+    assert priced(task, watched("dueling"))[0].beside > n_epochs
 
 
 @pytest.mark.parametrize("kind", sorted(_KINDS))

@@ -22,6 +22,7 @@ from archgym.simulators.cpu.kernel.run import run
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
 from archgym.simulators.dram.controllers.dramsys import dramsys_of
+from archgym.simulators.dram.dramsys.kernel import stepping
 from archgym.simulators.dram.dramsys.kernel.batch import OUTPUTS
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.workloads.trace import Trace
@@ -194,6 +195,37 @@ def test_branch_continues_as_its_origin_and_leaves_it_alone() -> None:
 
     assert np.array_equal(found[0], found[2])
     assert np.array_equal(found[1], found[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workload", "arbiter"),
+    [("cloud-1", "Fifo"), ("cloud-2", "Reorder"), ("recorded-hash-join", "Fifo")],
+)
+def test_window_that_moves_gives_the_bits_of_a_run_that_holds_all_bursts(
+    workload: str, arbiter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings change and branches run ahead; requests of the last wait for answers."""
+    simulator, found = DramSimulator(requests=6000), []
+    for window in (1 << 20, 700, 1500):
+        monkeypatch.setattr(stepping, "_WINDOW", window)
+        rng, branch, rows = np.random.default_rng(1), None, []
+        run = DramRun(simulator, {"arbiter": arbiter}, simulator.workload(workload))
+        run.count(("p99_latency_ns", "energy_pj"))
+        pages = ("Open", "OpenAdaptive", "ClosedAdaptive")
+        choices = [run.choice({"page_policy": page}) for page in pages]
+        until = 0
+        while not run.is_over:
+            until += int(rng.integers(20, 900))
+            if rng.random() < 0.4:
+                branch = run.copy(branch)
+                branch.advance((choices[int(rng.integers(3))],), until + int(rng.integers(2000)))
+            part = run.advance((choices[int(rng.integers(3))],), until)
+            rows.append([*part.values[0], *part.cost, *np.concatenate([*part.amounts.values()])])
+        found.append((rows, run.finish()))
+        assert run._run._epoch[0]["base"] > 0 or window == 1 << 20
+
+    assert found[0] == found[1] == found[2]
 
 
 def test_branch_that_is_used_again_has_the_metrics_of_its_origin() -> None:

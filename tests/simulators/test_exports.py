@@ -1,6 +1,7 @@
 """Files of other tools that simulators with one format each write."""
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -117,7 +118,8 @@ def test_cluster_is_read_back_as_the_same_system() -> None:
         network = yaml.safe_load(files["network.yml"])
         system = json.loads(files["system.json"])
         expected = built.system
-        assert system["peak-perf"] == expected.peak_tflops
+        used = [place for place, n in enumerate(expected.npus) if n > 1]
+        assert system["peak-perf"] == expected.peak_tflops * built.parallelism.efficiency
         assert (
             System(
                 topology=tuple(network["topology"]),
@@ -131,16 +133,25 @@ def test_cluster_is_read_back_as_the_same_system() -> None:
                 splits=system["preferred-dataset-splits"],
                 policy=system["scheduling-policy"],
                 active_chunks=system["active-chunks-per-dimension"],
-                queues=int(files["run.sh"].rpartition("=")[2]),
+                queues=int(re.findall(r"--num-queues-per-dim=(\d+)", files["run.sh"])[0]),
                 optimization=system["collective-optimization"],
                 endpoint_ns=system["endpoint-delay"],
                 mem_gb_per_s=system["local-mem-bw"],
-                peak_tflops=system["peak-perf"],
+                peak_tflops=expected.peak_tflops,
             )
-            # ASTRA-sim shares links in another of its networks, which takes the same files.
-            == replace(expected, shared=False, places=())
+            # ASTRA-sim's network shares no links, and takes no dimension of one NPU.
+            == replace(
+                expected,
+                shared=False,
+                places=(),
+                algorithms={k: tuple(v[i] for i in used) for k, v in expected.algorithms.items()},
+                **{
+                    name: tuple(getattr(expected, name)[place] for place in used)
+                    for name in ("topology", "npus", "bandwidth", "latency")
+                },
+            )
         )
-        assert json.loads(files["parallelism.json"])["tp"] == built.parallelism.tp
+        assert system["archgym"]["microbatch"] == built.parallelism.microbatch
     assert checked >= 5
 
 
@@ -178,7 +189,8 @@ def test_moe_is_a_command_of_vllm() -> None:
         "--data-parallel-size 2",
         "--enable-expert-parallel",
         """--eplb-config '{"num_redundant_experts": 8}'""",
-        "--max-num-seqs 64",
+        # Of each of the two groups.
+        "--max-num-seqs 32",
         "--long-prefill-token-threshold 128",
         "--kv-cache-dtype fp8",
         "--quantization fp8",
@@ -284,6 +296,30 @@ def test_vllm_names_the_checkpoint_of_4_bit_experts() -> None:
     assert "expert_bits" not in files["README.md"]
 
 
+def test_moe_is_a_command_of_sglang() -> None:
+    design = {"tensor": 2, "data": 4, "expert_bits": 8, "kv_bits": 8, "chunk_tokens": 512}
+    design |= {"max_sequences": 64, "max_tokens": 2048}
+    spread = files_of("moe", "sglang", "single-server", **design, spread="yes", redundant=1)
+    replicas = files_of("moe", "sglang", "single-server", **design, spread="no")
+
+    for words in (
+        '"$tool" -m sglang.launch_server --model-path "$MODEL"',
+        "--tensor-parallel-size 8",
+        "--data-parallel-size 4",
+        "--expert-parallel-size 8",
+        "--enable-dp-attention",
+        "--ep-num-redundant-experts 8",
+        "--max-running-requests 64",
+        "--chunked-prefill-size 2048",
+        "--kv-cache-dtype fp8_e4m3",
+    ):
+        assert words in spread["run.sh"]
+    for words in ("--tensor-parallel-size 2", "--max-running-requests 16", "-size 512"):
+        assert words in replicas["run.sh"]
+    assert "expert-parallel" not in replicas["run.sh"]
+    assert "dp-attention" not in replicas["run.sh"]
+
+
 def test_vllm_refuses_offloaded_experts_that_do_not_fit() -> None:
     # 57.4 billion weights at 16 bits on a GPU of 25.8 GB.
     with pytest.raises(InvalidDesignError, match=r"114\.8 GB per GPU.*`--cpu-offload-gb 93`"):
@@ -299,7 +335,7 @@ def test_vllm_splits_prompts_that_no_step_holds() -> None:
     assert "--enable-chunked-prefill" in files["run.sh"]
 
 
-@pytest.mark.parametrize("form", ["vllm", "llama.cpp"])
+@pytest.mark.parametrize("form", ["vllm", "sglang", "llama.cpp"])
 def test_composition_of_models_is_no_command(form: str) -> None:
     with pytest.raises(InvalidDesignError, match="composition of many models"):
         files_of("moe", form, "three-tier")

@@ -269,13 +269,13 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run a policy on your own trace, with its price and a table for hardware."""
-    from dataclasses import asdict
+    from dataclasses import asdict, fields, replace
 
     from archgym.cli.console.progress import announce_compilation
     from archgym.control.comparison import compare_policies
     from archgym.control.declaration import control_of
     from archgym.control.policies import Network, policy_of
-    from archgym.control.price import priced
+    from archgym.control.price import Watched, priced
     from archgym.control.tasks import task_of
     from archgym.errors import InvalidArgumentError
     from archgym.files.storage import require_free, write_atomic
@@ -288,18 +288,23 @@ def run(
     if control is None:
         raise InvalidArgumentError(f"Task {name!r} must be one that a simulator declares.")
     chosen = task_of(control.naming(name, trace))
-    own, static = policy_of(policy, chosen), policy_of("best-static", chosen)
+    own, static = Watched(policy_of(policy, chosen)), policy_of("best-static", chosen)
     found = compare_policies(
         chosen, [own, static], splits=("programs",), n_episodes=episodes, horizons=()
     )
-    names = chosen.episodes("programs")[:episodes]
-    price, held = priced(chosen, own, names, leaves)
+    price, held = priced(chosen, own, leaves)
+    of_table = compare_policies(
+        chosen, [held.policy], splits=("programs",), n_episodes=episodes, horizons=()
+    )
+    more = tuple(row for row in of_table.rows if row.policy == held.policy.name)
+    found = replace(found, rows=found.rows + more)
     if rule is not None:
         if not held.source:
             raise InvalidArgumentError(f"`--rule` must not be given, as {name!r} takes no rules.")
         write_atomic(rule, held.source.encode())
     if json:
-        write_json(found.to_json() | {"price": asdict(price), "table": asdict(held)})
+        table_json = {f.name: getattr(held, f.name) for f in fields(held) if f.repr}
+        write_json(found.to_json() | {"price": asdict(price), "table": table_json})
         return
     heading(f"{own.name} on {trace}, task {name}")
     rows = [(r.policy, number(sum(r.scores) / episodes), f"{r.gain_percent.value:.1f}")

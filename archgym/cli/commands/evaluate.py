@@ -7,7 +7,7 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import heading, notice, prose, say, write_json
-from archgym.cli.options.design import best_of, is_study, named_design
+from archgym.cli.options.design import best_of, design_in_files, is_study, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions, make_task, task_choices
 from archgym.cli.options.values import (
     assignments,
@@ -55,7 +55,8 @@ def evaluate(
         typer.Option(
             "--design",
             help="JSON of a design or a file of it, whose missing parameters take their default "
-            "values, or folder of a study, for its best design.",
+            "values, folder of a study, for its best design, or files of a tool that `archgym "
+            "export` writes for.",
         ),
     ] = None,
     baseline: Annotated[
@@ -104,17 +105,22 @@ def _task_and_design(
             )
         task, indices = named_design(simulator, "", options)
         return task, task.space.design_at(indices)
+    from archgym.tasks.tool_files import states_design
+
     choice = task_choices(simulator, options)
     # Read first: making a task evaluates its default design.
-    start = {} if design is None else _start_of(design)
+    is_tools = design is not None and states_design(local_copy(design))
+    start = {} if design is None or is_tools else _start_of(design)
     task = make_task(choice)
     if design is None:
         return task, task.space.default
+    if is_tools:
+        return task, design_in_files(task, local_copy(design))
     return task, filled_design(task.space, start, design)
 
 
 def _start_of(design: Path) -> dict[str, Any]:
-    """Return the values of a file, or of the best design of a study."""
+    """Return the values of a JSON file, or of the best design of a study."""
     if is_inline(design) or not is_study(design):
         return read_design(design)
     from archgym.studies.snapshot import read_study

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import warn
+from archgym.cli.console.terminal import notice, warn
 from archgym.cli.options.task import TaskOptions, make_task, task_choices
 from archgym.cli.options.values import filled_design, read_design, read_task
 from archgym.errors import InvalidArgumentError
@@ -16,13 +16,15 @@ from archgym.files.remote import local_copy
 if TYPE_CHECKING:
     import numpy as np
 
+    from archgym.spaces.design import Design
     from archgym.tasks.task import Task
 
 DEFAULT_DESIGN = "default"
 DesignArgument = Annotated[
     str,
     typer.Argument(
-        help="JSON file of a design, folder of a study (for its best design), or the word default.",
+        help="JSON file of a design, files of a tool that `archgym export` writes for, folder of a "
+        "study (for its best design), or the word default.",
         metavar="DESIGN|STUDY|default",
     ),
 ]
@@ -73,7 +75,8 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
     """Return a task and the design that a text names.
 
     Args:
-      text: JSON file of a design, folder of a study, or the word default.
+      text: JSON file of a design, file or folder of another tool, folder of a study, or the word
+        default.
       simulator: TASK of the command line; empty for a study or a file with a task.
       options: Options of the command.
 
@@ -86,25 +89,44 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
             "A design must be named: a JSON file, a study's folder, or the word default; got ''."
         )
     from archgym.evaluation.simulator import simulator_names
+    from archgym.tasks.tool_files import states_design
 
     place = local_copy(text)
-    if text != DEFAULT_DESIGN and place.is_dir():
+    is_tools = text != DEFAULT_DESIGN and states_design(place)
+    if text != DEFAULT_DESIGN and place.is_dir() and not (is_tools and simulator):
+        if is_tools and any(place.iterdir()):
+            raise InvalidArgumentError(
+                f"TASK must be given for files of a tool; got {text} alone, which is no study: it "
+                "has no study.json."
+            )
         return best_of(place, simulator, options)
     if text in simulator_names() and not place.exists():
         raise InvalidArgumentError(
             f"A design must come first, then its task; got the simulator {text!r} alone. For its "
             f"default design write `default {text}`."
         )
-    start = None if text == DEFAULT_DESIGN else read_design(place)
+    start = None if text == DEFAULT_DESIGN or is_tools else read_design(place)
     simulator, digest, sources = task_of_design(text, simulator, start)
     choice = task_choices(simulator, options)
     if sources and options.goal.workload is None:
         choice = replace(choice, workload=sources)
     task = make_task(choice)
     warn_of_version(text, digest, task, options)
+    if is_tools:
+        return task, task.space.indices_of(design_in_files(task, place))
     if start is None:
         return task, task.space.default_indices
     return task, task.space.indices_of(filled_design(task.space, start, place))
+
+
+def design_in_files(task: "Task", path: Path) -> "Design":
+    """Return the design that files of another tool state, and say what of them it leaves out."""
+    from archgym.tasks.tool_files import design_of_files
+
+    found = design_of_files(task, path)
+    for line in found.notes:
+        notice(line)
+    return found.design
 
 
 def task_of_design(

@@ -139,7 +139,8 @@ class PriorOptions:
         typer.Option(
             "--start",
             help='Design to evaluate first: "default", a study (its best design), a JSON '
-            "file of a design or a portfolio, or a JSON object of parameters; repeat for more.",
+            "file of a design or a portfolio, files of a tool that `archgym export` writes for, or "
+            "a JSON object of parameters; repeat for more.",
             metavar="DESIGN",
         ),
     ] = None
@@ -172,6 +173,11 @@ class PriorOptions:
 
 
 def _start(text: str, space: "DesignSpace") -> Sequence[str | Mapping[str, Any]]:
-    """Return designs in JSON, or the text, which names a study or the default design."""
+    """Return designs in JSON, or the text, which names a study, a tool's file or the default."""
+    from archgym.tasks.tool_files import states_design
+
     path = Path(text)
-    return read_designs(path, space) if is_inline(path) or local_copy(path).is_file() else [text]
+    is_json = is_inline(path) or (
+        local_copy(path).is_file() and not states_design(local_copy(path))
+    )
+    return read_designs(path, space) if is_json else [text]

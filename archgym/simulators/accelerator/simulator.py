@@ -17,6 +17,7 @@ from archgym.simulators.accelerator.formats.export import (
     ARCHITECTURE,
     FORMATS,
     architecture_files,
+    architecture_settings,
     expressible_mapping,
     shared_dimensions,
     timeloop_files,
@@ -26,6 +27,7 @@ from archgym.simulators.accelerator.formats.scale_sim import (
     SCALE_SIM,
     SCALE_SIM_DOC,
     scale_sim_files,
+    scale_sim_settings,
 )
 from archgym.simulators.accelerator.formats.traffic import TRAFFIC, TRAFFIC_DOC, traffic_files
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
@@ -80,6 +82,7 @@ from archgym.simulators.kit import (
     FEASIBLE,
     BatchResult,
     Columns,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     Laws,
@@ -424,7 +427,7 @@ class AcceleratorSimulator(RowSimulator):
             "energy is that of DRAM and operations": (energy, dram_uj + mac_uj),
         }
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return the architecture of a design, for Timeloop with mappings, or its traffic.
 
         Raises:
@@ -449,6 +452,19 @@ class AcceleratorSimulator(RowSimulator):
                     )
                 layers[place] = (name, problem, other)
         return timeloop_files(built, layers, ratios)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what files say of an array or an accelerator; see `Stating.file_settings`."""
+        if form == SCALE_SIM:
+            return scale_sim_settings(self.space.design_at(indices))
+        if self._mappings is not None:
+            raise InvalidDesignError("A mapping of one accelerator is not read from its files.")
+        if not self.space.feasible(np.asarray(indices)[None, :])[0]:
+            raise InvalidDesignError("The design breaks a constraint of its space.")
+        built, _ = self.mapped(indices, workload, maps_layers=False)
+        return architecture_settings(form, built)
 
     def mapped(
         self, indices: np.ndarray, workload: Workload, *, maps_layers: bool = True

@@ -19,6 +19,7 @@ from archgym.simulators.cluster.machine.design import (
     Infeasible,
     build,
     spread_of,
+    system_of,
 )
 from archgym.simulators.cluster.metrics import (
     METRICS,
@@ -43,6 +44,7 @@ from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import (
     Columns,
     DesignSpace,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     InvalidSpaceError,
@@ -115,9 +117,7 @@ class ClusterSimulator(RowSimulator):
         default_objective="throughput",
         bounded_by=SPREADING,
         default_workload=_DEFAULT_WORKLOAD,
-        exports={
-            "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
-        },
+        exports={"astra-sim": "Network, system and iteration (Chakra traces) of ASTRA-sim 2."},
     )
 
     @declared
@@ -387,13 +387,14 @@ class ClusterSimulator(RowSimulator):
 
         return {name: (value,) for name, value in FIXED.items()}
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the cluster of a design as inputs of ASTRA-sim.
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
+        """Return the cluster and the iteration of a design as inputs of ASTRA-sim.
 
         Raises:
-          InvalidDesignError: It cannot be built, or ASTRA-sim fixes a parameter otherwise.
+          InvalidDesignError: It cannot be built, or ASTRA-sim lacks or fixes a parameter.
         """
         from archgym.simulators.cluster.formats.astra_sim import astra_sim_files
+        from archgym.simulators.kit.exports import stated
 
         for name in ("straggler", "quirks"):
             if name in self.options:
@@ -402,7 +403,41 @@ class ClusterSimulator(RowSimulator):
             raise InvalidDesignError(
                 "ASTRA-sim runs whole iterations; `fidelity` short runs parts. Use another one."
             )
-        return astra_sim_files(self.built(self.space.design_at(indices), workload))
+        design = self.space.design_at(indices)
+        own_ms = stated(self, indices, workload)["time_ms"]
+        if not _NETWORKS[self.fidelity].get("shared"):
+            return astra_sim_files(self.built(design, workload), _spread(design), own_ms)
+        # ASTRA-sim's links are not shared: the time without congestion is compared.
+        try:
+            free = self._uncongested(design)
+            built = build(free, self.cluster, workload.content, self._efficiency)
+            found = run(built, shortcut="simulated" not in self.options)
+        except Infeasible as verdict:
+            raise InvalidDesignError(f"Without congestion, it cannot run: {verdict}.") from None
+        free_ms = float(found.outcome.finish_ns.max()) / 1e6
+        return astra_sim_files(built, _spread(design), free_ms, own_ms)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what the network's and the system's files say; see `Stating.file_settings`."""
+        from archgym.simulators.cluster.formats.astra_sim import astra_sim_settings
+
+        design = self.space.design_at(indices)
+        try:
+            system, _, _ = system_of(self._uncongested(design), self.cluster)
+        except Infeasible as verdict:
+            raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
+        found = astra_sim_settings(system, self._efficiency, _spread(design))
+        options = found.pop("--")
+        return {**{k: v for file in found.values() for k, v in file.items()}, "--": options}
+
+    def _uncongested(self, design: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a design says, of messages that share no link."""
+        values = self.values_of(design)
+        if not values.get("shared"):
+            return values
+        return {name: value for name, value in values.items() if name not in ("shared", "backend")}
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises a model: name to (value, unit)."""
@@ -439,6 +474,11 @@ def _with_default(space: DesignSpace, text: str) -> DesignSpace:
             f"`default` must give values of space {space.name!r}, such as zero:3+role_1:pp; "
             f"got {text!r}: {error}"
         ) from None
+
+
+def _spread(design: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a design that an iteration's graph alone shows."""
+    return {name: design[name] for name in (*GROUPS["workload"], "npus") if name in design}
 
 
 def _n_dimensions(space: DesignSpace, cluster: Cluster) -> int:

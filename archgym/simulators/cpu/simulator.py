@@ -46,6 +46,7 @@ from archgym.simulators.cpu.workloads.programs import (
 )
 from archgym.simulators.kit import (
     Columns,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     Laws,
@@ -508,7 +509,7 @@ class CpuSimulator(RowSimulator):
             at_once,
         )
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return the machine of a design as a configuration of ChampSim, with its trace.
 
         Raises:
@@ -534,6 +535,17 @@ class CpuSimulator(RowSimulator):
         _, warmup, length = self.region(program)
         records = generate(program.name, self._n + _IN_FLIGHT)
         return champsim_files(found.running, records, warmup, length, metrics)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what `champsim_config.json` says of a machine; see `Stating.file_settings`."""
+        from archgym.simulators.cpu.formats.champsim import champsim_config
+
+        found = self.built(indices)
+        if isinstance(found, str):
+            raise InvalidDesignError(f"The design cannot be built: {found}.")
+        return champsim_config(found.running)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises the program's counted region: name to (value, unit)."""

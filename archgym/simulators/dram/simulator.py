@@ -24,6 +24,7 @@ from archgym.simulators.dram.workloads.trace import waits_not_compared
 from archgym.simulators.kit import (
     BatchResult,
     Columns,
+    Files,
     KitSimulator,
     Laws,
     Option,
@@ -207,7 +208,7 @@ class DramSimulator(KitSimulator):
         """Return the values that a format can express, by parameter that it lacks some of."""
         return self.controller.expressible(self.space)
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as files of the tool that has the device.
 
         Raises:
@@ -217,6 +218,12 @@ class DramSimulator(KitSimulator):
 
         metrics = stated(self, indices, workload)
         return self.controller.files(self.space, indices, workload, metrics)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what files of the device's tool say of a design; see `Stating.file_settings`."""
+        return self.controller.settings(self.space, indices)
 
 
 def _controller(

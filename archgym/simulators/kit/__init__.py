@@ -28,6 +28,7 @@ from archgym.errors import error_text as error_text
 from archgym.errors import sentence as sentence
 from archgym.errors import unknown_name as unknown_name
 from archgym.evaluation.capabilities import Bottleneck as Bottleneck
+from archgym.evaluation.capabilities import Files as Files
 from archgym.evaluation.capabilities import facts_about as facts_about
 from archgym.evaluation.conservation import Columns as Columns
 from archgym.evaluation.conservation import Laws as Laws

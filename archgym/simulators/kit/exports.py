@@ -33,8 +33,11 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.errors import FileFormatError, InvalidDesignError, sentence
+from archgym.evaluation.capabilities import Files
 from archgym.evaluation.metrics import Metrics
 from archgym.evaluation.simulator import Simulator, Workload
+from archgym.files.tool_texts import command_options as command_options
+from archgym.files.tool_texts import python_settings as python_settings
 
 README: Final = "README.md"
 RUN: Final = "run.sh"
@@ -181,18 +184,18 @@ def stated(simulator: Simulator, indices: np.ndarray, workload: Workload) -> Met
 
 def folder(
     tool: Tool,
-    files: Mapping[str, str],
+    files: Files,
     command: str,
     numbers: Sequence[Number] = (),
     *,
     differences: Sequence[str] = (),
     why_none: str = "",
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """Return the files of an export: those of the tool, and what runs and checks them.
 
     Args:
       tool: The tool.
-      files: Texts by name, as the tool reads them.
+      files: Contents by name, as the tool reads them.
       command: Lines of a shell in the folder; `"$tool"` is the program.
       numbers: Numbers that the tool prints, with the values of our metrics.
       differences: Sentences on what the tool cannot express, or does otherwise.
@@ -212,27 +215,33 @@ def folder(
     return with_differences(made, differences)
 
 
-def with_differences(files: Mapping[str, str], lines: Sequence[str]) -> dict[str, str]:
+def text_of(files: Files, name: str) -> str:
+    """Return a file of an export as text."""
+    content = files[name]
+    return content if isinstance(content, str) else content.decode(errors="replace")
+
+
+def with_differences(files: Files, lines: Sequence[str]) -> dict[str, str | bytes]:
     """Return files whose README lists further differences between the design and the tool's."""
     if not lines:
         return dict(files)
-    text = files.get(README, "")
+    text = text_of(files, README) if README in files else ""
     if DIFFERENCES not in text:
         text = f"{text}\n{DIFFERENCES}\n\n".lstrip("\n")
     return {**files, README: text + "".join(f"- {line}\n" for line in lines)}
 
 
-def differences(files: Mapping[str, str]) -> list[str]:
+def differences(files: Files) -> list[str]:
     """Return what the READMEs of an export say that the tool cannot express, each once."""
     found: dict[str, None] = {}
-    for name, text in files.items():
+    for name in files:
         if name.rpartition("/")[2] == README:
-            lines = text.partition(DIFFERENCES)[2].splitlines()
+            lines = text_of(files, name).partition(DIFFERENCES)[2].splitlines()
             found |= dict.fromkeys(line.removeprefix("- ") for line in lines if line)
     return list(found)
 
 
-def expected(files: Mapping[str, str]) -> tuple[Tool, list[Number]]:
+def expected(files: Files) -> tuple[Tool, list[Number]]:
     """Return the tool of a folder, and the numbers that it must print.
 
     Raises:
@@ -241,7 +250,7 @@ def expected(files: Mapping[str, str]) -> tuple[Tool, list[Number]]:
     if EXPECTED not in files:
         raise FileFormatError(EXPECTED, None, "must be in the folder, and is absent")
     try:
-        data = json.loads(files[EXPECTED])
+        data = json.loads(text_of(files, EXPECTED))
         check_whole("format", data["format"], _FORMAT, _FORMAT)
         numbers = []
         for given in data["numbers"]:

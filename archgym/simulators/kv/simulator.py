@@ -13,6 +13,7 @@ import yaml
 
 from archgym.simulators.kit import (
     Columns,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     Laws,
@@ -24,7 +25,7 @@ from archgym.simulators.kit import (
     report_loss,
     require_kept,
 )
-from archgym.simulators.kit.exports import Tool, folder
+from archgym.simulators.kit.exports import Tool, command_options, folder
 from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
 from archgym.simulators.kv.machine import TIERS
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
@@ -433,8 +434,23 @@ class KvSimulator(RowSimulator):
             },
         }  # fmt: skip
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as settings of a serving engine, a cache layer or a router."""
+        return settings_of(form, self._known(indices))
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return the settings of a tool by key; see `Stating.file_settings`."""
+        known, about = self._known(indices), TOOLS[form]
+        found: dict[str, Any] = found_of(form, known)
+        if about.get("file"):
+            return found
+        always = {name: value for name, value, _ in command_options(about["command"])}
+        return {"--": {**always, **found}}
+
+    def _known(self, indices: np.ndarray) -> dict[str, Any]:
+        """Return the values of a design, with sizes that follow from them."""
         design: dict[str, Any] = dict(self.space.design_at(np.asarray(indices)))
         block = self._given["block_tokens"] or design["block_tokens"]
         known = {"block_tokens": block, **design}
@@ -444,7 +460,7 @@ class KvSimulator(RowSimulator):
         if "host_policy" in design:
             host_bytes = self._size("host_tokens", design, block) * block * self.kv_bytes_per_token
             known["dram_gb"] = host_bytes / 1e9
-        return settings_of(form, known)
+        return known
 
     def expressible(self, form: str) -> Mapping[str, tuple[Any, ...]]:
         """Return the values that a format can express, by parameter that it lacks some of."""
@@ -456,7 +472,7 @@ class KvSimulator(RowSimulator):
         return characterise(workload.content, self.settings)
 
 
-def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
+def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str | bytes]:
     """Return a design as the files of a tool; prefill-only engines get their own file.
 
     Args:
@@ -468,18 +484,15 @@ def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
     """
     about = TOOLS[form]
     name, role = about.get("file"), about.get("role")
-    n_prefill = design.get("prefill_workers", 0)
     files, differences = {}, []
     command = about["command"]
-    if n_prefill and role is not None:
-        alone = _found(form, {**design, "workers": n_prefill}, {role["key"]: role["prefill"]})
-        found = _found(form, design, {role["key"]: role["decode"]})
+    found = found_of(form, design)
+    alone = found.pop("prefill", None)
+    if alone is not None and role is not None:
         how = f"CONFIG=prefill-{name}" if name else f"ROLE={role['prefill']}"
         differences.append(f"{how} makes run.sh start a worker of prefill.")
         if name:
             files[f"prefill-{name}"] = yaml.safe_dump(alone, sort_keys=False)
-    else:
-        found = _found(form, design, {})
     if name:
         files[name] = yaml.safe_dump(found, sort_keys=False)
     else:
@@ -488,6 +501,16 @@ def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
         Tool(**about["tool"]), files, command, differences=differences,
         why_none="The engine serves until it is stopped; no number of it is compared.",
     )  # fmt: skip
+
+
+def found_of(form: str, design: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a tool by key; workers that only prefill are a member of them."""
+    role, n_prefill = TOOLS[form].get("role"), design.get("prefill_workers", 0)
+    if not n_prefill or role is None:
+        return _found(form, design, {})
+    found = _found(form, design, {role["key"]: role["decode"]})
+    alone = _found(form, {**design, "workers": n_prefill}, {role["key"]: role["prefill"]})
+    return {**found, "prefill": alone}
 
 
 def _flags(found: Mapping[str, Any], command: str, role: Mapping[str, str]) -> str:

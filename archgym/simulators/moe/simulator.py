@@ -19,6 +19,7 @@ from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import (
     Columns,
     DesignSpace,
+    Files,
     InvalidArgumentError,
     InvalidDesignError,
     InvalidSpaceError,
@@ -37,7 +38,13 @@ from archgym.simulators.kit import (
     require_kept,
 )
 from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
-from archgym.simulators.moe.formats.export import FORMATS, SERVING, VLLM, VLLM_BITS, serving_files
+from archgym.simulators.moe.formats.export import (
+    FORMATS,
+    GPU_BITS,
+    SERVING,
+    serving_files,
+    serving_settings,
+)
 from archgym.simulators.moe.kernel.run import (
     Run,
     Split,
@@ -736,10 +743,10 @@ class MoeSimulator(RowSimulator):
 
     def expressible(self, form: str) -> Mapping[str, tuple[Any, ...]]:
         """Return the values that a format can express, by parameter that it lacks some of."""
-        return {"expert_bits": VLLM_BITS} if form == VLLM else {}
+        return {"expert_bits": GPU_BITS[form]} if form in GPU_BITS else {}
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design as YAML, or as a command line of vLLM or llama.cpp.
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
+        """Return a design as YAML, or as a command line of vLLM, SGLang or llama.cpp.
 
         Raises:
           InvalidDesignError: The engine cannot run the design on its server.
@@ -753,6 +760,14 @@ class MoeSimulator(RowSimulator):
             )
         serving, server = self._serving(design, asked)
         return serving_files(form, serving, asked.model, server, design, asked.longest)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what a way of serving says in a format; see `Stating.file_settings`."""
+        asked: Asked = workload.content
+        serving, server = self._serving(self.space.design_at(indices), asked)
+        return serving_settings(form, serving, asked.model, server, asked.longest)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of the workload: name to (value, unit)."""

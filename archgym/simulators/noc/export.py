@@ -27,15 +27,14 @@ _PRINTED: Final = {
 }
 
 
-def booksim_inputs(network: Network, load: Load) -> dict[str, str]:
-    """Return BookSim's configuration of a network and its load, and the graph of an own network."""
-    lines = {f.name: getattr(network, f.name) for f in fields(Network) if f.name not in _OWN}
-    files: dict[str, str] = {}
+def booksim_settings(network: Network, load: Load) -> dict[str, object]:
+    """Return BookSim's settings of a network and its load by name."""
+    names = (field.name for field in fields(Network) if field.name not in _OWN)
+    lines: dict[str, object] = {name: getattr(network, name) for name in names}
     if network.graph is not None:
         for name in ("k", "n"):
             del lines[name]
         lines["network_file"] = "network.txt"
-        files["network.txt"] = _graph(network)
     if network.topology in ("cmesh", "flatfly"):
         side = 2 if network.topology == "cmesh" else network.xr
         lines |= {"c": side * side, "x": network.k, "y": network.k, "xr": side, "yr": side}
@@ -53,13 +52,21 @@ def booksim_inputs(network: Network, load: Load) -> dict[str, str]:
         "sample_period": load.sample_period, "warmup_periods": load.warmup_periods,
         "max_samples": load.max_samples, "latency_thres": repr(load.latency_thres),
     }  # fmt: skip
-    files["booksim.cfg"] = "".join(f"{name} = {value};\n" for name, value in lines.items())
+    return lines
+
+
+def booksim_inputs(network: Network, load: Load) -> dict[str, str]:
+    """Return BookSim's configuration of a network and its load, and the graph of an own network."""
+    lines = booksim_settings(network, load)
+    files = {"booksim.cfg": "".join(f"{name} = {value};\n" for name, value in lines.items())}
+    if network.graph is not None:
+        files["network.txt"] = _graph(network)
     return files
 
 
 def booksim_files(
     network: Network, load: Load, clock_ghz: float, metrics: Mapping[str, float]
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """Return what BookSim reads, and what runs it and compares.
 
     Args:

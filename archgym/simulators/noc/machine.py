@@ -31,6 +31,8 @@ HALVING: Final = ("dim_order", "valiant", "romm", "xy_yx", "adaptive_xy_yx", "xy
 """Routing functions that split the VCs into halves."""
 MAX_ROUTERS: Final = 4096
 """chosen: the kernel counts hops in 12 bits."""
+_MOST_LATENCY: Final = 2**16
+"""chosen: what is under way is kept by its cycle of arrival."""
 
 
 class Graph(NamedTuple):
@@ -387,6 +389,16 @@ def _flatfly_latencies(q: int) -> list[int]:
 
 @lru_cache(maxsize=64)
 def _anynet(graph: Graph) -> Wiring:
+    ends = {(a, b) for a, b, _ in graph.links}
+    if (
+        not graph.node_router or min(*graph.node_router, *(min(pair) for pair in ends), 0) < 0
+        or len(ends) < len(graph.links)
+        or not all(1 <= latency <= _MOST_LATENCY for *_, latency in graph.links)
+    ):  # fmt: skip
+        raise InvalidDesignError(
+            "A graph must have nodes at routers from 0 on, and one link at most from a router to "
+            f"another, of 1 to {_MOST_LATENCY} cycles."
+        )
     node_router = np.array(graph.node_router, dtype=np.int64)
     size = 1 + max([*graph.node_router, *(max(a, b) for a, b, _ in graph.links)])
     if size > MAX_ROUTERS or len(node_router) > MAX_ROUTERS:

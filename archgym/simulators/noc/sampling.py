@@ -86,22 +86,6 @@ def targets(pattern: str, nodes: int, k: int, n: int) -> Ints:
     return node[:0]
 
 
-class _Clears:
-    """Times at which statistics were cleared, and means since then."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.start = run, 0
-
-    def latencies(self, result: Result) -> Ints:
-        """Return latencies of packets that arrived since the last clear and count."""
-        p = result.packets
-        counts = (p["tail_at"] >= self.start) & ((p["is_recorded"] > 0) | self.is_warm_up)
-        found: Ints = (p["tail_at"] - p["created"])[counts]
-        return found
-
-    is_warm_up = True
-
-
 def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
     """Return BookSim's statistics of a network under a load, and the run that is over.
 
@@ -117,22 +101,20 @@ def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
     generator = Generator(rate, np.array(load.packet_size, dtype=np.int64), fixed)
     run = Run(network, Packets.of([], [], [], []), generator=generator)
     totals = run.arrays["totals"]
-    stats = _Clears(run)
     nodes, period = network.nodes, load.sample_period
-    warm, stable, is_unstable = True, 0, False
+    # `start` is when statistics were last cleared; those of warm-up count all packets.
+    start, counts_all, warm, stable, is_unstable = 0, True, True, 0, False
     latency = accepted = 0.0
     # Flits that had arrived and were sent before the last clear.
     base = _counts(run)
     for sample in range(load.max_samples):
-        if sample == 0 or (warm and sample % 2 == 0) or (not warm and stats.is_warm_up):
-            base, stats.start = _counts(run), run.time
-            if not warm:
-                stats.is_warm_up = False
+        if sample == 0 or (warm and sample % 2 == 0) or (not warm and counts_all):
+            base, start, counts_all = _counts(run), run.time, warm
         run.advance(st.UNTIL_TIME, run.time + period)
         result = run.result("paused")
-        lat = stats.latencies(result)
+        lat = _latencies(result, start, counts_all)
         now = lat.mean() if len(lat) else 0.0
-        flow = float((_counts(run)[0] - base[0]).sum() / (run.time - stats.start) / nodes)
+        flow = float((_counts(run)[0] - base[0]).sum() / (run.time - start) / nodes)
         change = abs(now - latency) / now if now else np.inf
         flow_change = abs(flow - accepted) / flow if flow else np.inf
         latency, accepted = now, flow
@@ -151,7 +133,7 @@ def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
         is_unstable = warm
     drain = run.time
     arrived, sent = (after - before for after, before in zip(_counts(run), base, strict=True))
-    cycles = drain - stats.start
+    cycles = drain - start
     if not is_unstable:
         totals["is_recording"], totals["drain_time"] = 0, drain
         while True:
@@ -160,7 +142,8 @@ def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
             if run.time < before + _CHECK:
                 break
             result = run.result("paused")
-            if _is_too_slow(result, stats.latencies(result), run.time, load.latency_thres):
+            lat = _latencies(result, start, counts_all)
+            if _is_too_slow(result, lat, run.time, load.latency_thres):
                 is_unstable = True
                 break
     run.rules["generate"], run.rules["deadlock"] = 0, 2**60
@@ -179,9 +162,9 @@ def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
     spread = p["tail_at"] - p["head_at"] - (p["size"] - 1)
     made = result.totals["made_flits"]
     at, since = result.arrived_at[:made], result.sent_at[:made]
-    flat = (at - since)[at >= stats.start]
+    flat = (at - since)[at >= start]
     found |= {
-        "drain_time": drain, "reset_time": stats.start, "measured": len(p),
+        "drain_time": drain, "reset_time": start, "measured": len(p),
         "plat_avg": total.mean(), "plat_min": total.min(), "plat_max": total.max(),
         "nlat_avg": inside.mean(), "nlat_min": inside.min(), "nlat_max": inside.max(),
         "flat_avg": flat.mean(), "flat_max": flat.max(), "frag_avg": spread.mean(),
@@ -201,6 +184,14 @@ def _counts(run: Run) -> tuple[Ints, Ints]:
     flits = np.repeat(p["target"], p["size"])
     here = result.arrived_at[:made] >= 0
     return np.bincount(flits[here], minlength=nodes), result.sent[run.n_ports :].copy()
+
+
+def _latencies(result: Result, start: int, counts_all: bool) -> Ints:
+    """Return latencies of packets that arrived since a cycle: all, or those that are recorded."""
+    p = result.packets
+    counts = (p["tail_at"] >= start) & ((p["is_recorded"] > 0) | counts_all)
+    found: Ints = (p["tail_at"] - p["created"])[counts]
+    return found
 
 
 def _is_too_slow(result: Result, latencies: Ints, now: int, limit: float) -> bool:

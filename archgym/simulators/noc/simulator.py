@@ -10,6 +10,7 @@ import numpy as np
 
 from archgym.simulators.kit import (
     Columns,
+    Files,
     InvalidDesignError,
     Laws,
     Option,
@@ -21,7 +22,7 @@ from archgym.simulators.kit import (
 )
 from archgym.simulators.kit.exports import stated
 from archgym.simulators.noc.bounds import completions, least_area, least_cycles
-from archgym.simulators.noc.export import booksim_files
+from archgym.simulators.noc.export import booksim_files, booksim_settings
 from archgym.simulators.noc.machine import HALVING, Network
 from archgym.simulators.noc.metrics import METRICS, OBJECTIVES, SATURATION, measure
 from archgym.simulators.noc.runs import READ, Packets, Run
@@ -40,7 +41,7 @@ from archgym.simulators.noc.workloads import (
 _REASONS: Final = (
     "The network deadlocks: packets wait for each other.",
     "The network is saturated by this load.",
-    "The list of packets takes too many cycles.",
+    "The list of packets takes more than 2,000,000 cycles; let it begin at 0, or shorten it.",
 )
 _NODES: Final = {"default": 64, "mesh": 16, "chiplets": 74}
 _MOST_CYCLES: Final = 2_000_000
@@ -273,8 +274,23 @@ class NocSimulator(RowSimulator):
             "waiting": (float((p.waits_for >= 0).sum()), "packets that wait for another"),
         }
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return a design as BookSim's configuration.
+
+        Raises:
+          InvalidDesignError: The workload is a list of packets, which BookSim does not read.
+        """
+        network, load = self._of_booksim(indices, workload)
+        return booksim_files(network, load, self._clock, stated(self, indices, workload))
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what BookSim's configuration says; see `Stating.file_settings`."""
+        return booksim_settings(*self._of_booksim(indices, workload))
+
+    def _of_booksim(self, indices: np.ndarray, workload: Workload) -> tuple[Network, Load]:
+        """Return a network, and the load that BookSim makes.
 
         Raises:
           InvalidDesignError: The workload is a list of packets, which BookSim does not read.
@@ -286,8 +302,7 @@ class NocSimulator(RowSimulator):
                 f"BookSim 2 makes its traffic itself and reads no list of packets; workload "
                 f"{workload.name!r} is one. Choose a load: {', '.join(LOADS)}."
             )
-        load = self.load_of(traffic, bits)
-        return booksim_files(network, load, self._clock, stated(self, indices, workload))
+        return network, self.load_of(traffic, bits)
 
 
 def _run_list(network: Network, packets: Packets, bits: int) -> Run | str:

@@ -156,14 +156,20 @@ def machine_of(space: str, design: Mapping[str, Any], seed: int = 0) -> tuple[Ne
 
 
 @lru_cache(maxsize=32)
-def dies(arrangement: str, count: int) -> Graph:
+def dies(arrangement: str, count: int, by_rows: bool = False) -> Graph:
     """Return an arrangement of dies, each with a router and two nodes.
+
+    Args:
+      arrangement: One of `ARRANGEMENTS`.
+      count: Number of dies.
+      by_rows: True to number the dies of a HexaMesh by rows, not by rings. Of paths that are as
+        short, routing takes that of the lowest numbers, which are those of the middle with rings.
 
     Source: Iff et al., *HexaMesh: Scaling to Hundreds of Chiplets with an Optimized Chiplet
     Arrangement*, DAC 2023: a grid, a brick wall, and rings of hexagons, as far as dies go.
     """
     if arrangement == "hexamesh":
-        at = _rings(count)
+        at = sorted(_rings(count)) if by_rows else _rings(count)
     else:
         side = math.isqrt(count - 1) + 1
         at = [(d % side, d // side) for d in range(count)]

@@ -23,6 +23,7 @@ _MOST_FLITS: Final = 2**23
 # chosen: this many packets of a file take seconds, and no sum of its cycles overflows.
 _LAST: Final = 2**40
 COLUMNS: Final = ("cycle", "source", "destination", "flits", "waits_for")
+_MORE: Final[tuple[list[str], ...]] = ([], ["waits_for"], ["type"], ["type", "waits_for"])
 LOADS: Final = ("uniform", "transpose", "bitcomp", "shuffle", "neighbor", "tornado")
 """Patterns of BookSim that nodes make by themselves."""
 
@@ -185,10 +186,10 @@ def read_packets(path: Path, nodes: int) -> Packets:
     latest: dict[int, int] = {}
     flits = 0
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
-            if header[:4] != list(COLUMNS[:4]) or not set(header[4:]) <= {"waits_for", "type"}:
+            if header[:4] != list(COLUMNS[:4]) or sorted(header[4:]) not in _MORE:
                 wanted = f"the first line must be `{','.join(COLUMNS)}`; got {header[:6]!r:.80}"
                 raise FileFormatError(path, 1, wanted)
             for cells in reader:
@@ -217,7 +218,7 @@ def _packet(
 ) -> str:
     """Add the packet of a line, or return what is wrong with it."""
     row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-    if len(cells) != len(header) or not all(
+    if not 4 <= len(cells) <= len(header) or not all(
         row[name].isascii() and row[name].isdecimal() and len(row[name]) < 20
         for name in COLUMNS[:4]
     ):
@@ -232,7 +233,8 @@ def _packet(
         return f"`cycle` must be below {_LAST}; got {time}"
     waits, kind = row.get("waits_for", ""), row.get("type", "")
     if waits and not (waits.isascii() and waits.isdecimal() and int(waits[:20]) < len(rows)):
-        return f"`waits_for` must be an earlier packet, 0 to {len(rows) - 1}; got {waits:.20}"
+        earlier = f"0 to {len(rows) - 1}" if rows else "and the first has none"
+        return f"`waits_for` must be an earlier packet, {earlier}; got {waits:.20}"
     if kind not in ("", "read", "write"):
         return f"`type` must be read or write, or be empty; got {kind!r:.40}"
     if not waits:

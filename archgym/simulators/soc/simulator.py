@@ -22,6 +22,8 @@ from archgym.simulators.kit import (
     BatchResult,
     Bottleneck,
     Columns,
+    Files,
+    InvalidDesignError,
     KitSimulator,
     Laws,
     Option,
@@ -289,11 +291,19 @@ class SocSimulator(KitSimulator):
         share = 1.0 if self._rules.exact_finish else FINISHED
         return laws_of(self.graph, designs, column, share)
 
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return the blocks of a design and the places of its tasks, or its traffic."""
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         designs = self._space.machine_of(canonical)[0]
         return (traffic_files if form == "traffic" else system_files)(self.graph, designs)
+
+    def file_settings(
+        self, form: str, indices: np.ndarray, workload: Workload
+    ) -> Mapping[str, Any]:
+        """Return what `system.json` says of a design; see `Stating.file_settings`."""
+        if form == "traffic":
+            raise InvalidDesignError("Traffic is a workload, and states no design.")
+        return _system(self.graph, self._space.machine_of(np.asarray(indices)[None, :])[0])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""

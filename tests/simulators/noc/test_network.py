@@ -245,6 +245,19 @@ def test_graph_in_two_parts_is_refused() -> None:
         wiring(Network(topology="anynet", k=1, n=1, graph=graph, routing_function="min"))
 
 
+@pytest.mark.parametrize(
+    "graph",
+    [
+        Graph((), ((0, 1, 1),)), Graph((0, -1), ((0, 1, 1), (1, 0, 1))),
+        Graph((0, 1), ((0, 1, 0), (1, 0, 1))), Graph((0, 1), ((0, 1, 2**40), (1, 0, 1))),
+        Graph((0, 1), ((0, 1, 1), (0, 1, 2), (1, 0, 1))),
+    ],
+)  # fmt: skip
+def test_graph_that_no_wires_make_is_refused_in_one_line(graph: Graph) -> None:
+    with pytest.raises(InvalidDesignError, match="A graph must have nodes"):
+        Network(topology="anynet", k=1, n=1, graph=graph, routing_function="min")
+
+
 def test_neighbour_of_a_concentrated_mesh_is_the_next_node_not_the_next_router() -> None:
     # BookSim multiplies the radix by the nodes of a router in a row: 8 x 8 nodes, +1 in both.
     network = Network(topology="cmesh", k=4, routing_function="dor_no_express")

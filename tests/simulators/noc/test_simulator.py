@@ -23,6 +23,8 @@ HEADER = "cycle,source,destination,flits,waits_for\n"
         (HEADER + "0,1,2,4095,\n" * 2050, "at most"), (HEADER + "0," * 99_999 + "\n", "must read"),
         (HEADER.replace("flits", "size"), "first line"), (HEADER + "0,1,2,1,0x1\n", "earlier"),
         (HEADER + '"' + "7" * 200_000, "cannot be read"),
+        (HEADER + "0,1,2,1,0\n", "and the first has none"),
+        (HEADER.replace("waits_for", "type,type") + "0,1,2,1,read,write\n", "first line"),
     ],
 )  # fmt: skip
 def test_bad_line_of_a_list_is_named_in_one_line(tmp_path: Path, text: str, problem: str) -> None:
@@ -33,6 +35,15 @@ def test_bad_line_of_a_list_is_named_in_one_line(tmp_path: Path, text: str, prob
         NocSimulator().workload(path)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 400
+
+
+def test_file_of_a_spreadsheet_without_empty_last_cells_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("\ufeff" + HEADER + "0,1,2,3\r\n4,5,6,7,0\r\n", encoding="utf-8")
+
+    packets = NocSimulator().workload(path).content.packets
+
+    assert packets.waits_for.tolist() == [-1, 0]
 
 
 def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

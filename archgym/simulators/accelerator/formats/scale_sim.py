@@ -1,6 +1,7 @@
 """Systolic arrays as inputs of SCALE-Sim 3.0.0 (pypi.org/project/scalesim)."""
 
 from collections.abc import Mapping, Sequence
+from configparser import RawConfigParser
 from typing import Final
 
 from archgym.simulators.accelerator.kernel.systolic import products, systolic_run
@@ -69,9 +70,22 @@ _COLUMNS: Final = (
 _REPORT: Final = "output/COMPUTE_REPORT.csv"
 
 
+def _config(design: Mapping[str, object]) -> str:
+    values = {name: design[f"array_{name}"] for name in ("height", "width")}
+    return _CONFIG.format(**values, dataflow=_DATAFLOWS[str(design["dataflow"])])
+
+
+def scale_sim_settings(design: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """Return what SCALE-Sim's configuration says of an array, by section."""
+    parser = RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(_config(design))
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
 def scale_sim_files(
     design: Mapping[str, object], network: Network, metrics: Mapping[str, float]
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """Return a systolic array and a network for SCALE-Sim.
 
     Args:
@@ -87,9 +101,7 @@ def scale_sim_files(
     # All of a line are parts of one word, which is what the layout is without one of its own.
     parts = [[name, *20 * [1]] for name in names]
     files = {
-        "scale.cfg": _CONFIG.format(
-            height=height, width=width, dataflow=_DATAFLOWS[array[2]]
-        ),
+        "scale.cfg": _config(design),
         "topology.csv": _table([_COLUMNS, *rows]),
         "layout.csv": _table([["Layer name", "Parts"], *parts]),
         "run.py": _RUN,

@@ -124,6 +124,7 @@ TYPE: Final = 2
 MEMBERS: Final = 3  # mask of dimensions, or -1 - slot of a group
 PEER: Final = 4  # of sends and receives, relative to the NPU
 TAG: Final = 5
+FLOPS, MOVED = PEER, TAG  # operations and bytes of compute nodes, which only exports read
 N_BEFORE: Final = 6
 FOLLOWING: Final = 7  # offset in `w` of the successors
 N_FOLLOWING, CAUSE, NODE_WORDS = range(8, 11)

@@ -78,6 +78,9 @@ def _compute(b: Any, flops: Any, n_bytes: Any) -> Any:
     if f[2] != 1.0:
         power = min(f[0] * (flops / n_bytes), f[1] * f[2])
     number = _node(b, _COMP, math.floor(flops / power * 1e9), st.NONE)
+    if number < len(b[2]):
+        b[2][number, st.FLOPS] = flops
+        b[2][number, st.MOVED] = n_bytes
     _edge(b, q[LAST], number)
     q[BEFORE_LAST] = q[LAST]
     q[LAST] = number

@@ -90,18 +90,15 @@ def _imbalance(model: Model, ep: int, placement: str) -> float:
     return float(load.max() / load.mean())
 
 
-def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency: float) -> Built:
-    """Return a design that can run.
+def system_of(values: Mapping[str, Any], cluster: Cluster) -> tuple[System, tuple[str, ...], Npu]:
+    """Return the system of a design, the role of each of its dimensions, and its NPU.
 
     Args:
-      values: Values of the design by name; absent ones have the cluster's value, or the
-        default of `System` and `Parallelism`.
+      values: As `build` takes them.
       cluster: Cluster of the space.
-      model: Workload.
-      efficiency: Part of the peak that products reach.
 
     Raises:
-      Infeasible: It cannot be built.
+      Infeasible: Degrees or algorithms do not fit the dimensions.
     """
     dimensions = values.get("dimensions", cluster.dimensions)
     npu: Npu = values.get("npu", cluster.npu)
@@ -125,8 +122,26 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
         dimensions = tuple(parts)
         algorithms = tuple(algorithms[place] for place in places)
     system = replace(network(values, dimensions, npu, algorithms), places=places)
+    return system, roles, npu
+
+
+def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency: float) -> Built:
+    """Return a design that can run.
+
+    Args:
+      values: Values of the design by name; absent ones have the cluster's value, or the
+        default of `System` and `Parallelism`.
+      cluster: Cluster of the space.
+      model: Workload.
+      efficiency: Part of the peak that products reach.
+
+    Raises:
+      Infeasible: It cannot be built.
+    """
+    system, roles, npu = system_of(values, cluster)
+    physical = tuple(values.get("dimensions", cluster.dimensions))
     degrees: dict[str, Any] = {
-        role: int(np.prod([d.npus for d, r in zip(dimensions, roles, strict=True) if r == role]))
+        role: int(np.prod([n for n, r in zip(system.npus, roles, strict=True) if r == role]))
         for role in ("tp", "ep", "dp", "pp", "cp")
     }
     names = ("microbatch", "schedule", "zero", "sp", "recompute", "interleave", "exchanges")
@@ -155,7 +170,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
     factor = _imbalance(model, degrees["ep"], str(values.get("placement", "balanced")))
     _check_range(system, parallelism, model.layers, factor)
     layers = _imbalanced(model, factor)
-    return Built(system, parallelism, layers, npu, physical, places)
+    return Built(system, parallelism, layers, npu, physical, system.places)
 
 
 def network(

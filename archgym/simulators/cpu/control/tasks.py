@@ -1,7 +1,8 @@
 """Tasks of control of cores: prefetchers change while programs run in turns, also side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import chain, islice, repeat
 from typing import Annotated, Final
 
 import numpy as np
@@ -22,7 +23,12 @@ from archgym.simulators.kit.control import (
 )
 from archgym.simulators.kit.rules import templates
 from archgym.traces.instructions.generators import GENERATORS, generate
-from archgym.traces.instructions.records import ENDINGS, looks_like_trace, read_records
+from archgym.traces.instructions.records import (
+    ENDINGS,
+    iterate_records,
+    looks_like_trace,
+    read_records,
+)
 
 _RECORDS: Final = 120_000
 
@@ -35,6 +41,32 @@ def _program(name: str) -> np.ndarray:
     if len(found) < 2:
         raise InvalidArgumentError(f"Trace {name!r} must have two instructions or more.")
     return found
+
+
+def _pieces(path: str, n: int) -> Iterator[np.ndarray]:
+    """Yield a trace in pieces, (n,), without end: it begins again where it ends."""
+    held: list[np.ndarray] = []
+    for records in chain.from_iterable(map(iterate_records, repeat(path))):
+        held.append(records)
+        if sum(map(len, held)) >= n:
+            joined = np.concatenate(held)
+            yield from np.split(joined[: len(joined) // n * n], len(joined) // n)
+            held = [joined[len(joined) // n * n :]]
+
+
+def _in_order(path: str, n: int) -> Callable[[int], np.ndarray]:
+    """Return a function of a piece's number; pieces in order read a file once, as far as asked."""
+    at, pieces = 0, _pieces(path, n)
+
+    def piece(number: int) -> np.ndarray:
+        nonlocal at, pieces
+        if number < at:
+            at, pieces = 0, _pieces(path, n)
+        found = next(islice(pieces, number - at, None))
+        at = number + 1
+        return found
+
+    return piece
 
 
 def in_turns(programs: Sequence[str], n: int, seed: int, name: str) -> InstructionTrace:
@@ -158,14 +190,14 @@ def _task(
     named = {"train": programs, "held-out": programs, "programs": unseen or _NEW}
     is_in_order = looks_like_trace(unseen) and len(joined_names(unseen)) == 1
 
-    @lru_cache(maxsize=48)
+    in_order = _in_order(unseen, n) if is_in_order else None
+
+    # chosen: some 500 MB, or all episodes of the default tasks.
+    @lru_cache(maxsize=max(1, min(48, 8_000_000 // (n * cores))))
     def traces(episode: str) -> tuple[InstructionTrace, ...]:
         split, first, number = seed_of(episode)
-        if split == "programs" and is_in_order:
-            records = read_records(unseen, (number + 1) * n)
-            # A short trace begins again.
-            piece = np.resize(records[number * n % len(records) :], n)
-            return (trace_of(episode, piece),) * cores
+        if split == "programs" and in_order is not None:
+            return (trace_of(episode, in_order(number)),) * cores
         first += 100 * number
         mixed = joined_names(named[split])
         return tuple(in_turns(mixed, n, first + c, f"{episode}-{c}") for c in range(cores))

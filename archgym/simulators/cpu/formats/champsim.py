@@ -103,7 +103,7 @@ def champsim_files(
     warmup: int,
     length: int,
     metrics: Mapping[str, float],
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """Return ChampSim's configuration of a machine, and the trace that it runs.
 
     Args:

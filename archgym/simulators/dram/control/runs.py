@@ -65,7 +65,6 @@ class _MemoryRun(Run):
     _burst_ps: float
     _n_answered = _n_lost = 0
     _energy_pj = 0.0
-    _seen = np.zeros(0, dtype=np.int64)
 
     @property
     def is_over(self) -> bool:
@@ -114,11 +113,8 @@ class _MemoryRun(Run):
         found: dict[str, Floats] = {}
         work = part.work
         if "p99_latency_ns" in self.counted:
-            before, self._seen = self._seen, self._run.reported
-            new = np.setdiff1d(self._seen, before, assume_unique=True)
-            latencies = np.append(
-                self._run.due_latency_ps(new) / 1000.0, np.full(self._n_lost, _LOST_NS)
-            )
+            lost = np.full(self._n_lost, _LOST_NS)
+            latencies = np.append(self._run.due_latency_ps / 1000.0, lost)
             last = np.percentile(latencies, 99.0, method="higher") if len(latencies) else 0.0
             found["p99_latency_ns"] = last * work
         if {*self.counted} & {*_OF_ENERGY}:

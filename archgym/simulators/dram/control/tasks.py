@@ -264,8 +264,8 @@ def _task(
     is_one_file = len(kinds["programs"]) == 1 and unseen not in {"", *_KINDS, *SHIPPED}
     in_order = _whole(unseen, *options) if is_one_file else None
 
-    # Training opens the same episodes again and again.
-    @lru_cache(maxsize=128)
+    # Training opens the same episodes again and again. chosen: some 200 MB.
+    @lru_cache(maxsize=max(1, min(128, 5_000_000 // requests)))
     def workload(episode: str, channel: int) -> Workload:
         split, first, number = seed_of(episode)
         if split == "programs" and in_order is not None:

@@ -15,6 +15,7 @@ from archgym.simulators.kit import (
     BatchResult,
     Columns,
     DesignSpace,
+    Files,
     Laws,
     Metrics,
     SimulatorSpec,
@@ -90,11 +91,19 @@ class Controller(ABC):
     @abstractmethod
     def files(
         self, space: DesignSpace, indices: np.ndarray, workload: Workload, metrics: Metrics
-    ) -> Mapping[str, str]:
+    ) -> Files:
         """Return a design as files of its tool, with the metrics that it stated.
 
         Raises:
           InvalidDesignError: The tool cannot express the design or the workload.
+        """
+
+    @abstractmethod
+    def settings(self, space: DesignSpace, indices: np.ndarray) -> Mapping[str, Any]:
+        """Return what files of its tool say of a design, nested as there.
+
+        Raises:
+          InvalidDesignError: The tool cannot express the design.
         """
 
 

@@ -31,6 +31,7 @@ from archgym.simulators.kit import (
     BatchResult,
     Columns,
     DesignSpace,
+    Files,
     InvalidArgumentError,
     Laws,
     Metrics,
@@ -251,15 +252,27 @@ class DramsysController(Controller):
 
     def files(
         self, space: DesignSpace, indices: np.ndarray, workload: Workload, metrics: Metrics
-    ) -> Mapping[str, str]:
+    ) -> Files:
         """Return a design as files of DRAMSys; see `Controller.files`."""
         from archgym.simulators.dram.formats.export import dramsys_files
 
+        controller, mapping = self._chosen(space, indices)
+        return dramsys_files(controller, mapping, self.device, workload.content, metrics)
+
+    def settings(self, space: DesignSpace, indices: np.ndarray) -> Mapping[str, Any]:
+        """Return what files of DRAMSys say of a design; see `Controller.settings`."""
+        from archgym.simulators.dram.formats.export import dramsys_settings
+
+        return dramsys_settings(*self._chosen(space, indices), self.device)
+
+    def _chosen(
+        self, space: DesignSpace, indices: np.ndarray
+    ) -> tuple[dict[str, Any], AddressMapping]:
+        """Return the controller's settings of a design, and its address mapping."""
         design = space.design_at(indices)
         controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
         name = str(design.get("address_mapping", next(iter(LAYOUTS))))
-        mapping = self._mapping or layout(name, self.device)
-        return dramsys_files(controller, mapping, self.device, workload.content, metrics)
+        return controller, self._mapping or layout(name, self.device)
 
 
 def dramsys_of(memory: Simulator) -> DramsysController:

@@ -43,6 +43,7 @@ from archgym.simulators.kit import (
     Columns,
     DesignSpace,
     FileFormatError,
+    Files,
     InvalidArgumentError,
     Laws,
     Metrics,
@@ -364,7 +365,7 @@ class RamulatorController(Controller):
 
     def files(
         self, space: DesignSpace, indices: np.ndarray, workload: Workload, metrics: Metrics
-    ) -> Mapping[str, str]:
+    ) -> Files:
         """Return a design as a memory of Ramulator with its requests; see `Controller.files`."""
         from archgym.simulators.dram.formats.export import ramulator_files
 
@@ -373,6 +374,14 @@ class RamulatorController(Controller):
         return ramulator_files(
             configuration, self.made, workload.name, bursts.requests, bursts.first, metrics
         )
+
+    def settings(self, space: DesignSpace, indices: np.ndarray) -> Mapping[str, Any]:
+        """Return what `memory.py` says of a memory; see `Controller.settings`."""
+        from archgym.simulators.dram.formats.export import ramulator_memory
+        from archgym.simulators.kit.exports import python_settings
+
+        configuration = self.configuration(space.design_at(indices))
+        return python_settings(ramulator_memory(configuration, self.made))
 
 
 def controllers_of(memory: Simulator) -> RamulatorController:

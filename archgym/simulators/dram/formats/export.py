@@ -85,13 +85,25 @@ _CONTROLLERS: Final = {
 OWN_BINS: Final = ("LPDDR5X_8533",)
 
 
+def dramsys_settings(
+    controller: Mapping[str, Any], mapping: AddressMapping, device: Device
+) -> dict[str, dict[str, Any]]:
+    """Return what DRAMSys reads of a controller, an address mapping and a device, by its names."""
+    return {
+        "CONGEN": _congen(mapping),
+        "mcconfig": {key: controller[column] for column, key in CONTROLLER_KEYS.items()},
+        "memspec": _memspec(device),
+        "simconfig": {**_SIMULATION, "PowerAnalysis": device.has_energy},
+    }
+
+
 def dramsys_files(
     controller: Mapping[str, Any],
     mapping: AddressMapping,
     device: Device,
     trace: Trace,
     metrics: Mapping[str, float],
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """Return a simulation of DRAMSys in the layout of its resources.
 
     Requests of DRAMSys 4.0 are single bursts, so that longer ones are split as the model splits
@@ -122,14 +134,11 @@ def dramsys_files(
     simulation = dict.fromkeys(("addressmapping", "mcconfig", "memspec", "simconfig"), name)
     simulation |= {"simulationid": "archgym", "thermalconfig": name}
     players = [{"clkMhz": trace.clock_mhz, "name": f"trace.{ending}"}]
-    mcconfig = {key: controller[column] for column, key in CONTROLLER_KEYS.items()}
-    simconfig = {**_SIMULATION, "PowerAnalysis": device.has_energy}
+    settings = dramsys_settings(controller, mapping, device)
+    folders = dict(zip(settings, ("amconfigs", "mcconfigs", "memspecs", "simulator"), strict=True))
     contents: dict[str, dict[str, Any]] = {
         "simulation.json": {"simulation": {**simulation, "tracesetup": players}},
-        f"configs/amconfigs/{name}": {"CONGEN": _congen(mapping)},
-        f"configs/mcconfigs/{name}": {"mcconfig": mcconfig},
-        f"configs/memspecs/{name}": {"memspec": _memspec(device)},
-        f"configs/simulator/{name}": {"simconfig": simconfig},
+        **{f"configs/{folders[key]}/{name}": {key: value} for key, value in settings.items()},
         f"configs/thermalsim/{name}": {"thermalsimconfig": _THERMAL},
         f"configs/thermalsim/{_THERMAL['PowerInfoFile']}": {"powerInfo": _POWERS},
     }
@@ -199,39 +208,14 @@ def _memspec(device: Device) -> dict[str, object]:
     return spec
 
 
-def ramulator_files(
-    configuration: "Configuration",
-    made: "Standard",
-    workload: str,
-    bursts: "Requests",
-    first: np.ndarray,
-    metrics: Mapping[str, float],
-) -> dict[str, str]:
-    """Return a memory for Ramulator 2.1, its requests, and a driver that sends them.
-
-    Args:
-      configuration: Device, channels and settings of the controllers.
-      made: Family of the device.
-      workload: Name of the workload.
-      bursts: Bursts of the workload.
-      first: (n_requests,), first burst of each request.
-      metrics: Metrics of the design.
-
-    Raises:
-      InvalidDesignError: The device is not one of Ramulator's, or requests wait for answers.
-    """
+def ramulator_memory(configuration: "Configuration", made: "Standard") -> str:
+    """Return a memory system for Ramulator 2.1, in Python; see `ramulator_files`."""
     c, family = configuration, made.family
     if made.path is not None or c.timing in OWN_BINS:
         raise InvalidDesignError(
             f"Ramulator 2.1 has no speed bin {c.timing!r}; the design cannot be exported for it. "
             "Choose another `speed_bin`, or a shipped family of devices."
         )
-    if bursts.waits is not None:
-        raise InvalidDesignError(
-            f"The driver of Ramulator sends requests at fixed times; some of the workload "
-            f"{workload!r} wait for an earlier answer. Choose another workload."
-        )
-    tick_ps = made.tick_ps(c.timing)
     arguments = [f'org_preset="{c.organisation}"', f'timing_preset="{c.timing}"']
     if c.ranks > 1:
         arguments.append(f"rank={c.ranks}")
@@ -270,6 +254,37 @@ def ramulator_files(
         ")",
         "simulation = ramulator.Simulation(ramulator.frontend.External(clock_ratio=1), memory)",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def ramulator_files(
+    configuration: "Configuration",
+    made: "Standard",
+    workload: str,
+    bursts: "Requests",
+    first: np.ndarray,
+    metrics: Mapping[str, float],
+) -> dict[str, str | bytes]:
+    """Return a memory for Ramulator 2.1, its requests, and a driver that sends them.
+
+    Args:
+      configuration: Device, channels and settings of the controllers.
+      made: Family of the device.
+      workload: Name of the workload.
+      bursts: Bursts of the workload.
+      first: (n_requests,), first burst of each request.
+      metrics: Metrics of the design.
+
+    Raises:
+      InvalidDesignError: The device is not one of Ramulator's, or requests wait for answers.
+    """
+    c = configuration
+    if bursts.waits is not None:
+        raise InvalidDesignError(
+            f"The driver of Ramulator sends requests at fixed times; some of the workload "
+            f"{workload!r} wait for an earlier answer. Choose another workload."
+        )
+    tick_ps = made.tick_ps(c.timing)
     starts = np.zeros(len(bursts.addresses), dtype=np.int64)
     starts[first] = 1
     columns = (
@@ -278,7 +293,7 @@ def ramulator_files(
     rows = zip(*(column.tolist() for column in columns), strict=True)
     driver = resources.files("archgym.simulators.dram") / "data" / "ramulator_driver.cpp"
     files = {
-        "memory.py": "\n".join(lines) + "\n",
+        "memory.py": ramulator_memory(c, made),
         "requests.txt": "".join(f"{t} {'W' if w else 'R'} {a} {n}\n" for t, w, a, n in rows),
         "driver.cpp": driver.read_text("utf-8"),
     }

@@ -1,10 +1,12 @@
-"""Ways of serving as YAML, and as command lines of vLLM and llama.cpp.
+"""Ways of serving as YAML, and as command lines of vLLM, SGLang and llama.cpp.
 
 Options are those of `vllm serve` 0.12 (docs.vllm.ai, `serving/expert_parallel_deployment`
-and the engine arguments) and of `llama-server` (github.com/ggml-org/llama.cpp, `tools/server`).
-Neither engine caches single experts or loads them ahead: `report.export` lists the parameters that
-have no option. A design that the engine could not start is refused: experts of bits that it has no
-format for, or weights that do not fit the memory.
+and the engine arguments), of `sglang.launch_server` 0.5.3 (github.com/sgl-project/sglang,
+`docs/advanced_features/server_arguments.md`, and how ranks are named in
+`tp_dp_dp_attention_explainer.md`) and of `llama-server` (github.com/ggml-org/llama.cpp,
+`tools/server`). No engine caches single experts or loads them ahead: `report.export` lists the
+parameters that have no option. A design that the engine could not start is refused: experts of bits
+that it has no format for, or weights that do not fit the memory.
 """
 
 import math
@@ -14,8 +16,10 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, Final
 
+import yaml
+
 from archgym.simulators.kit import InvalidDesignError
-from archgym.simulators.kit.exports import Tool, folder
+from archgym.simulators.kit.exports import Tool, command_options, folder
 from archgym.simulators.moe.machine.columns import CpuRule
 from archgym.simulators.moe.machine.engines import BITS, precision_of
 from archgym.simulators.moe.machine.hardware import NodePreset
@@ -25,16 +29,22 @@ from archgym.simulators.moe.workloads.models import MoeModel
 
 SERVING: Final = "serving"
 VLLM: Final = "vllm"
+SGLANG: Final = "sglang"
 LLAMA_CPP: Final = "llama.cpp"
 FORMATS: Final = {
     SERVING: "Serving configuration as YAML.",
     VLLM: "Command line of `vllm serve`.",
+    SGLANG: "Command line of `sglang.launch_server`.",
     LLAMA_CPP: "Command line of `llama-server`.",
 }
 TOOLS: Final = {
     VLLM: Tool(
         name="vLLM", release="0.12", get="pip install vllm==0.12.*", program="vllm",
         inside="bin/vllm",
+    ),
+    SGLANG: Tool(
+        name="SGLang", release="0.5.3", get="pip install 'sglang[all]==0.5.3'",
+        program="python3", inside="bin/python3", module="sglang",
     ),
     LLAMA_CPP: Tool(
         name="llama.cpp", release="b6700 and later",
@@ -47,16 +57,16 @@ _GGUF: Final = {16: "F16", 8: "Q8_0", 4: "Q4_K_M", 3: "Q3_K_M", 2: "Q2_K"}
 # Bits of a weight with its scales (github.com/ggml-org/llama.cpp, `tools/quantize/README.md`, table
 # of Llama-3.1-8B; Q3_K_M, which it lacks, lies between Q3_K_S and Q3_K_L).
 _GGUF_BITS: Final = {16: 16.0, 8: 8.5, 4: 4.89, 3: 4.0, 2: 3.16}
-# Bits that vLLM has kernels of experts for (`moe_wna16.py`, `fp8.py`, unquantised).
-VLLM_BITS: Final = (4, 8, 16)
-# Checkpoints of 4-bit experts that vLLM loads, by the name of the format.
-_VLLM_CHECKPOINTS: Final = {
+# Bits that vLLM and SGLang have kernels of experts for (`moe_wna16.py`, `fp8.py`, unquantised).
+GPU_BITS: Final = {VLLM: (4, 8, 16), SGLANG: (4, 8, 16)}
+# Checkpoints of 4-bit experts that both load, by the name of the format.
+_CHECKPOINTS: Final = {
     "w4a16": "AWQ or GPTQ checkpoint of 4-bit experts",
     "nvfp4": "NVFP4 checkpoint",
     "mxfp4": "MXFP4 checkpoint",
 }
 # Presets whose checkpoints have layers that predict further tokens (`num_nextn_predict_layers` or
-# `mtp_num_hidden_layers` of their `config.json`) and that vLLM drafts with.
+# `mtp_num_hidden_layers` of their `config.json`) and that both engines draft with.
 _DRAFTING_MODELS: Final = frozenset(
     {
         "deepseek-v3", "deepseek-r1", "glm-4.5", "glm-4.5-air", "glm-5",
@@ -73,7 +83,7 @@ def serving_files(
     server: NodePreset,
     design: Mapping[str, Any],
     context_tokens: int,
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """Return a way of serving in a format.
 
     Args:
@@ -89,20 +99,20 @@ def serving_files(
     """
     if form == SERVING:
         return {"serving.yaml": _yaml(serving, model, server)}
-    if form == VLLM:
-        _check_vllm(serving, model, server, context_tokens)
-        command, notes = _vllm(serving, model, server, context_tokens)
+    command, notes = _COMMANDS[form](serving, model, server, context_tokens)
+    if form in GPU_BITS:
+        name = TOOLS[form].name
+        _check_weights(form, serving, model, server, context_tokens)
         source = "a path or a name of a hub"
-        if _nominal(serving.expert_bits) == min(VLLM_BITS):
-            source = f"an {_VLLM_CHECKPOINTS[_precision(serving, model, server)]}"
+        if _nominal(serving.expert_bits) == min(GPU_BITS[form]):
+            source = f"an {_CHECKPOINTS[_precision(serving, model, server)]}"
         about = [f"# {model.name} on {server.name}; MODEL is {source}."]
         if serving.cache_experts is not None and design.get("cache_percent", 100) != 100:
             notes.append(
-                "vLLM keeps all experts on the GPUs, and the design a part of them. Its memory and "
-                "times, and the limits that it meets, are not those of this command."
+                f"{name} keeps all experts on the GPUs, and the design a part of them. Its memory "
+                "and times, and the limits that it meets, are not those of this command."
             )
     else:
-        command, notes = _llama_cpp(serving, model, server, context_tokens)
         about = [
             f"# {model.name} on {server.name}; MODEL is a GGUF file.",
             f"# Quantisation of the experts: {_GGUF[int(serving.expert_bits)]}. "
@@ -124,6 +134,17 @@ def serving_files(
         differences=notes,
         why_none="The engine serves until it is stopped; times are measured by its users' clients.",
     )
+
+
+def serving_settings(
+    form: str, serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> dict[str, Any]:
+    """Return what a way of serving says in a format; arguments are those of `serving_files`."""
+    if form == SERVING:
+        found: dict[str, Any] = yaml.safe_load(_yaml(serving, model, server))
+        return found
+    command, _ = _COMMANDS[form](serving, model, server, context_tokens)
+    return {"--": {name: value for name, value, _ in command_options(command)}}
 
 
 def _yaml(serving: Serving, model: MoeModel, server: NodePreset) -> str:
@@ -157,6 +178,11 @@ def _slots(serving: Serving) -> int:
     return min(serving.max_sequences, serving.clients or serving.max_sequences)
 
 
+def _of_group(count: int, serving: Serving) -> int:
+    """Return the part of one of the `data` groups, since a design counts over all of them."""
+    return -(-count // serving.data)
+
+
 def _command(program: str, options: list[tuple[str, ...]]) -> str:
     parts = [program, *(shlex.join(option) for option in options)]
     return " \\\n  ".join(parts)
@@ -167,20 +193,22 @@ def _precision(serving: Serving, model: MoeModel, server: NodePreset) -> str:
     return serving.precision or precision_of(serving.expert_bits, server.gpu, model)
 
 
-def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: int) -> None:
-    """Refuse a design that vLLM cannot start on the server.
+def _check_weights(
+    form: str, serving: Serving, model: MoeModel, server: NodePreset, context: int
+) -> None:
+    """Refuse a design that an engine which keeps all weights on GPUs cannot start on the server.
 
     Raises:
-      InvalidDesignError: vLLM has no format for the experts, or the weights do not fit.
+      InvalidDesignError: The engine has no format for the experts, or the weights do not fit.
     """
-    bits = serving.expert_bits
-    if _nominal(bits) not in VLLM_BITS:
+    bits, name = serving.expert_bits, TOOLS[form].name
+    if _nominal(bits) not in GPU_BITS[form]:
         raise InvalidDesignError(
-            f"vLLM has experts of 4, 8 or 16 bits; the design has `expert_bits` = {bits:g}. Choose "
-            "one of those, or export it as llama.cpp."
+            f"{name} has experts of 4, 8 or 16 bits; the design has `expert_bits` = {bits:g}. "
+            "Choose one of those, or export it as llama.cpp."
         )
     # `--dtype` and `--quantization fp8` hold for all layers, a checkpoint for its experts alone.
-    is_whole = _nominal(bits) > min(VLLM_BITS)
+    is_whole = _nominal(bits) > min(GPU_BITS[form])
     other_bits = bits if is_whole else serving.attention_bits
     expert_bits = bits if is_whole else BITS[_precision(serving, model, server)]
     copies = 1 + (serving.redundant / model.experts if serving.spreads_experts else 0)
@@ -192,7 +220,7 @@ def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: 
     if weights <= free:
         return
     problem = (
-        f"vLLM cannot serve the design: {model.name} at {bits:g} bits has weights of "
+        f"{name} cannot serve the design: {model.name} at {bits:g} bits has weights of "
         f"{weights / 1e9:.1f} GB per GPU, and {server.name} has room for {max(free, 0) / 1e9:.1f} "
         f"of {server.gpu.memory_gb:g} GB."
     )
@@ -202,8 +230,8 @@ def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: 
             "layers of experts on the host."
         )
     raise InvalidDesignError(
-        f"{problem} The design keeps experts on the host and caches some, which vLLM cannot. Its "
-        f"`--cpu-offload-gb {math.ceil((weights - free) / 1e9)}` would load the excess in each "
+        f"{problem} The design keeps experts on the host and caches some, which {name} cannot. "
+        f"Its `--cpu-offload-gb {math.ceil((weights - free) / 1e9)}` would load the excess in each "
         "step, which is another design. Export it as llama.cpp, or choose fewer bits or more GPUs."
     )
 
@@ -214,14 +242,14 @@ def _vllm(
     """Return the command of vLLM, and notes."""
     notes = []
     # vLLM refuses fewer tokens than sequences, and without chunks fewer than the longest request.
-    least = _slots(serving) if serving.chunk_tokens else context_tokens
-    tokens = max(serving.max_tokens, _slots(serving), least)
-    if tokens > serving.max_tokens:
-        notes.append(f"max_tokens = {serving.max_tokens}: vLLM needs {tokens} or more to start.")
+    slots, given = (_of_group(count, serving) for count in (_slots(serving), serving.max_tokens))
+    tokens = max(given, slots, 0 if serving.chunk_tokens else context_tokens)
+    if tokens > given:
+        notes.append(f"max_tokens = {given}: vLLM needs {tokens} or more to start.")
     options: list[tuple[str, ...]] = [
         ("--tensor-parallel-size", str(serving.tensor)),
         ("--data-parallel-size", str(serving.data)),
-        ("--max-num-seqs", str(_slots(serving))),
+        ("--max-num-seqs", str(slots)),
         ("--max-num-batched-tokens", str(tokens)),
         ("--max-model-len", str(context_tokens)),
     ]
@@ -246,6 +274,72 @@ def _vllm(
     return _command('"$tool" serve "$MODEL"', options), notes
 
 
+def _sglang(
+    serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> tuple[str, list[str]]:
+    """Return the command of SGLang, and notes."""
+    notes = []
+    # Where experts are spread, ranks of tensors are all GPUs, and `data` groups of them attend and
+    # share what the server is given. Replicas each take it whole.
+    is_spread = serving.spreads_experts
+    ranks = serving.tensor * serving.data if is_spread else serving.tensor
+    slots, tokens = (
+        count if is_spread else _of_group(count, serving)
+        for count in (_slots(serving), serving.max_tokens)
+    )
+    options: list[tuple[str, ...]] = [
+        ("--tensor-parallel-size", str(ranks)),
+        ("--data-parallel-size", str(serving.data)),
+        ("--max-running-requests", str(slots)),
+        ("--context-length", str(context_tokens)),
+        ("--chunked-prefill-size", str(tokens if serving.chunk_tokens else -1)),
+        ("--mem-fraction-static", f"{serving.memory_percent / 100:g}"),
+    ]
+    if is_spread:
+        options.append(("--expert-parallel-size", str(ranks)))
+        if serving.data > 1:
+            options.append(("--enable-dp-attention",))
+        if serving.redundant:
+            options += [("--enable-eplb",), ("--ep-num-redundant-experts", str(serving.redundant))]
+    if 0 < serving.chunk_tokens < tokens:
+        notes.append(
+            f"chunk_tokens = {serving.chunk_tokens}: SGLang has no bound on the part of one prompt "
+            f"in a step, but on all prompts, {tokens} tokens."
+        )
+    if serving.kv_bits == 8:
+        options.append(("--kv-cache-dtype", "fp8_e4m3"))
+    if serving.expert_bits == 16:
+        options.append(("--dtype", "bfloat16"))
+    elif serving.expert_bits == 8:
+        options.append(("--quantization", "fp8"))
+    if not serving.graphs:
+        options.append(("--disable-cuda-graph",))
+    if serving.draft_tokens and model.name in _DRAFTING_MODELS:
+        steps, drafts = str(serving.draft_tokens), str(serving.draft_tokens + 1)
+        options += [
+            ("--speculative-algorithm", "EAGLE"),
+            ("--speculative-num-steps", steps),
+            ("--speculative-eagle-topk", "1"),
+            ("--speculative-num-draft-tokens", drafts),
+        ]
+        notes.append(_own_drafts(serving, "SGLang"))
+    elif serving.draft_tokens:
+        notes.append(
+            f"draft_tokens = {serving.draft_tokens}: {model.name} is not known to draft by itself, "
+            "and the command decodes without drafts. Add `--speculative-algorithm STANDALONE "
+            "--speculative-draft-model-path DRAFT` with a smaller model as DRAFT."
+        )
+    return _command('"$tool" -m sglang.launch_server --model-path "$MODEL"', options), notes
+
+
+def _own_drafts(serving: Serving, engine: str) -> str:
+    return (
+        f"draft_tokens = {serving.draft_tokens}: the design drafts without cost and accepts a "
+        f"draft with a probability of {serving.acceptance:g}; in {engine} drafting takes time, and "
+        "the text decides what is accepted."
+    )
+
+
 def _add_drafts(
     serving: Serving, model: MoeModel, options: list[tuple[str, ...]], notes: list[str]
 ) -> None:
@@ -259,11 +353,7 @@ def _add_drafts(
     if model.name in _DRAFTING_MODELS:
         config = f'{{"method": "mtp", "num_speculative_tokens": {n_drafts}}}'
         options.append(("--speculative-config", config))
-        notes.append(
-            f"draft_tokens = {n_drafts}: the design drafts without cost and accepts a draft with a "
-            f"probability of {serving.acceptance:g}; in vLLM drafting takes time, and the text "
-            "decides what is accepted."
-        )
+        notes.append(_own_drafts(serving, "vLLM"))
         return
     config = f'{{"method": "draft_model", "model": "DRAFT", "num_speculative_tokens": {n_drafts}}}'
     notes.append(
@@ -351,3 +441,6 @@ def _layers_on_host(
             f"{server.host.memory_gb:g} GB: the rest is read from the drive."
         )
     return on_host, notes
+
+
+_COMMANDS: Final = {VLLM: _vllm, SGLANG: _sglang, LLAMA_CPP: _llama_cpp}

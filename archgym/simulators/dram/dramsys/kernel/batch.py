@@ -383,7 +383,7 @@ def end_design(job: Job, design: int, is_done: bool) -> None:
     s = job.state[0]
     d = job.device[0]
     close_account(s, d)
-    n_wholes = len(job.requests)
+    n_wholes = len(job.latencies)
     if len(job.first_burst):
         n_wholes = len(job.first_burst)
         join_bursts(job.requests, job.first_burst, job.latencies)

@@ -52,7 +52,14 @@ def _switch(work: Work, clock: int) -> None:
 
 @entry_point(seconds=3.0)
 def _count(
-    work: Work, progress: Any, before: Any, reported: Any, last_row: Any, tick_ps: int, out: Any
+    work: Work,
+    progress: Any,
+    before: Any,
+    reported: Any,
+    last_row: Any,
+    tick_ps: int,
+    out: Any,
+    waited: Any,
 ) -> None:
     """Fill in the counters of a part, by `COUNTERS`.
 
@@ -65,6 +72,8 @@ def _count(
       last_row: (n_channels * n_banks,) int64.
       tick_ps: Length of a tick [ps].
       out: (n_counters,) float64.
+      waited: (n_requests,), filled in with the latencies of the bursts that were answered, from
+        when they were due [ps].
     """
     d = work.device[0]
     clock, accepted = progress[1], progress[3]
@@ -77,6 +86,7 @@ def _count(
             n_waiting += 1
         elif not reported[index]:
             reported[index] = 1
+            waited[np.int64(out[0])] = (r.depart - r.due) * tick_ps
             out[0] += 1.0
             out[1] += (r.depart - r.arrive) * tick_ps
             out[2] += (r.depart - r.due) * tick_ps
@@ -118,6 +128,8 @@ class Run:
     Attributes:
       configuration: Configuration with the settings that it began with.
       counters: (n_counters,) of the last part, by `COUNTERS`.
+      due_latency_ps: (n,) of the bursts that were answered in the last part, from when they were
+        due [ps].
       n_requests: Bursts of the trace.
     """
 
@@ -134,13 +146,15 @@ class Run:
         self.n_requests = len(self._work.requests)
         self._progress, self._before = np.zeros(4, dtype=np.int64), np.zeros(6, dtype=np.int64)
         self._reported = np.zeros(self.n_requests, dtype=np.uint8)
+        self.n_reported = 0
         self._last_row = np.full(len(self._work.banks), NONE, dtype=np.int64)
         self.counters = np.zeros(len(COUNTERS))
+        self.due_latency_ps = np.zeros(0, dtype=np.int64)
 
     @property
     def is_over(self) -> bool:
         """True if every burst was served."""
-        return bool(self._reported.all())
+        return self.n_reported == self.n_requests
 
     @property
     def n_answered(self) -> int:
@@ -174,24 +188,16 @@ class Run:
         limit = until if until < self.n_requests else self.n_requests + 1
         run(self._work, self._progress, limit)
         tick_ps = self._made.tick_ps(self.configuration.timing)
+        waited = np.empty(self.n_requests, dtype=np.int64)
         _count(
             self._work, self._progress, self._before, self._reported, self._last_row, tick_ps,
-            self.counters,
+            self.counters, waited,
         )  # fmt: skip
+        n_new = int(self.counters[0])
+        self.n_reported, self.due_latency_ps = self.n_reported + n_new, waited[:n_new].copy()
         if self._progress[0]:
             raise SimulatorError("The controllers never end under these settings.")
         return self.counters.copy()
-
-    @property
-    def reported(self) -> npt.NDArray[np.int64]:
-        """Places of the bursts that parts so far have counted as answered."""
-        return np.flatnonzero(self._reported)
-
-    def due_latency_ps(self, bursts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the latencies of bursts that were answered, from when they are due [ps]."""
-        found = self._work.requests[bursts]
-        ticks = found["depart"] - found["due"]
-        return np.asarray(ticks * self._made.tick_ps(self.configuration.timing))
 
     def copy(self, into: "Run | None" = None) -> "Run":
         """Return an independent run that continues alike; `into` is one that is used again."""
