@@ -306,10 +306,13 @@ class Session(Closing):
 
     def _explain(self, number: int) -> None:
         """Publish what bounds the design; it is many evaluations, and a move must not wait."""
+        with self._wake:
+            # It would compete with the moves of a drag for the processor.
+            if self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
+                return
+        bounds = self.state.bounds_json()
         if not self._is_stale(number):
-            bounds = self.state.bounds_json()
-            if not self._is_stale(number):
-                self._publish("bounds", bounds)
+            self._publish("bounds", bounds)
 
     def _evaluate_changes(
         self, number: int, rows: np.ndarray, changed: list[tuple[int, int]], took_s: float
