@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -46,6 +47,8 @@ _EVERY_S = 0.25
 # chosen: a move would wait for the some 100 kB of all evaluated designs, and for their drawing [s].
 _IDLE_S = 0.5
 _FOLLOW_S = 1.0
+# chosen: searches whose progress a page shows.
+_MAX_SEARCHES = 4
 # chosen: a design that takes longer has its neighbours evaluated only on demand [s].
 _SLOW_S = 2.0
 # chosen: how long a save waits for another writer of the study [s].
@@ -57,8 +60,8 @@ class Searches(Closing):
     """Searches that the pages of one server began, which go on while a page is reloaded."""
 
     def __init__(self) -> None:
-        self.folders: list[Path] = []
-        """Folders of their studies."""
+        self.folders: deque[Path] = deque(maxlen=_MAX_SEARCHES)
+        """Folders of the newest studies."""
         self.is_stopped = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -124,6 +127,7 @@ class Session(Closing):
         self._is_closed = threading.Event()
         self._followers: list[Follower] = []
         self._actions = ThreadPoolExecutor(1, "archgym-explore-action")
+        self._explaining = ThreadPoolExecutor(1, "archgym-explore-bounds")
         if folder is not None:
             self._follow(folder)
             if (folder / EXPLORED / STUDY_NAME).is_file():
@@ -158,7 +162,8 @@ class Session(Closing):
             self._owned.is_stopped.set()
         with self._wake:
             self._wake.notify_all()
-        self._actions.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._actions, self._explaining):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     # ---- messages
 
@@ -284,10 +289,9 @@ class Session(Closing):
                 return
         rows, changed = state.changes()
         self._publish("changes", state.changes_json(rows, changed))
-        bounds = state.bounds_json()
         if self._is_stale(number):
             return
-        self._publish("bounds", bounds)
+        self._explaining.submit(self._noting, partial(self._explain, number))
         if not was_known and took_s > _SLOW_S and not self._wants_all:
             self._notice(
                 f"A design takes {took_s:.1f} s: its {len(changed)} single changes are evaluated "
@@ -299,6 +303,16 @@ class Session(Closing):
         with self._wake:
             if not self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
                 self._publish("cloud", state.cloud_json())
+
+    def _explain(self, number: int) -> None:
+        """Publish what bounds the design; it is many evaluations, and a move must not wait."""
+        with self._wake:
+            # It would compete with the moves of a drag for the processor.
+            if self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
+                return
+        bounds = self.state.bounds_json()
+        if not self._is_stale(number):
+            self._publish("bounds", bounds)
 
     def _evaluate_changes(
         self, number: int, rows: np.ndarray, changed: list[tuple[int, int]], took_s: float
@@ -340,11 +354,18 @@ class Session(Closing):
         return is_new
 
     def _watch(self) -> None:
+        before: list[Path] = []
         while not self._is_closed.wait(_FOLLOW_S if self._followers else 0.2):
             followed = [follower.folder for follower in self._followers]
-            for folder in self._searches.folders:
+            searched = list(self._searches.folders)
+            for folder in searched:
                 if folder not in followed:
                     self._follow(folder)
+            # Those of a day of searches would slow every page, and keep its memory.
+            for follower in [each for each in self._followers if each.folder in before]:
+                if follower.folder not in searched:
+                    self._followers.remove(follower)
+            before = searched
             if not self._followers:
                 continue
             if self._read():

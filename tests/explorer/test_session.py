@@ -116,6 +116,27 @@ def test_parts_of_neighbours_stay_short_where_some_are_known() -> None:
     assert max(simulator.sizes) <= 4
 
 
+def test_move_does_not_wait_for_what_bounds_the_last_design(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def explained() -> list[Any]:
+        began.set()
+        go.wait(20)
+        return []
+
+    with opened(toy_task()) as (session, shown):
+        shown.wait(lambda: shown.is_done(session))
+        monkeypatch.setattr(session.state, "bounds_json", explained)
+        session.take({"kind": "set", "place": 2, "index": 2})
+        assert began.wait(20)
+        session.take({"kind": "set", "place": 2, "index": 4})
+        shown.wait(lambda: shown.is_done(session), seconds=5)
+        assert not go.is_set()
+        go.set()
+
+
 def test_wrong_messages_are_notices_and_change_nothing() -> None:
     with opened(toy_task()) as (session, shown):
         before = session.state.design.copy()
@@ -240,6 +261,25 @@ def test_what_did_not_change_is_not_sent_again() -> None:
         threading.Event().wait(1.0)
 
     assert set(sent) == {"answer"}
+
+
+def test_page_shows_the_newest_searches_only(tmp_path: Path) -> None:
+    folders = [tmp_path / f"search-{number}" for number in range(6)]
+    for folder in folders:
+        with Study.create(folder, toy_task(), ToyAgent, seed=3, budget=5) as study:
+            study.run()
+    searches, shown = Searches(), Shown()
+    with Session(toy_task(), shown, None, searches) as session:
+        session.start()
+        for folder in folders:
+            searches.folders.append(folder)
+            shown.wait(lambda folder=folder: folder.name in titles(shown))  # type: ignore[misc]
+
+    assert titles(shown) == [folder.name for folder in folders[-4:]]
+
+
+def titles(shown: Shown) -> list[str]:
+    return [study["title"] for study in shown.parts.get("study", {"studies": []})["studies"]]
 
 
 @pytest.mark.slow
