@@ -220,7 +220,9 @@ def learned(
             if axis != KNOWN:
                 # A group with four times as many rows counts twice.
                 sizes = np.bincount(of.fold[of.fold >= 0])
-                table.setdefault(axis, {})[metric] = _ends(errors[at], np.float64(sizes[of.fold[at]]) ** -0.5)
+                table.setdefault(axis, {})[metric] = _ends(
+                    errors[at], sizes[of.fold[at]].astype(np.float64) ** -0.5
+                )
                 continue
             table.setdefault(axis, {})[metric] = _ends(errors[at])
             for engine in sorted(set(engines)):
