@@ -220,9 +220,8 @@ def learned(
             if axis != KNOWN:
                 # A group with four times as many rows counts twice.
                 sizes = np.bincount(of.fold[of.fold >= 0])
-                table.setdefault(axis, {})[metric] = _ends(
-                    errors[at], sizes[of.fold[at]].astype(np.float64) ** -0.5
-                )
+                weights = np.asarray(1.0 / np.sqrt(sizes[of.fold[at]]), dtype=np.float64)
+                table.setdefault(axis, {})[metric] = _ends(errors[at], weights)
                 continue
             table.setdefault(axis, {})[metric] = _ends(errors[at])
             for engine in sorted(set(engines)):
