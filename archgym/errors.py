@@ -153,6 +153,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     # Whatever a caller hands over for a name comes here.
     parts = sorted(str(name).split("+"))
     near = [each for each in names if "+" in each and sorted(each.split("+")) == parts]
+    near = near or [each for each in names if each.lower() == str(name).lower()]
     near = near or difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     if near:
         hint = "Did you mean " + " or ".join(repr(n) for n in near) + "?"

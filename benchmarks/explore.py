@@ -1,11 +1,12 @@
 """Time from a slider's move to new numbers on the page of `archgym explore`, in Chromium.
 
-A move is made while the neighbours of the design before are still evaluated, as in a drag. Then all
-neighbours of a design at rest are waited for.
+A move follows the answer to the one before after some 30 ms, as in a drag. Then all neighbours of
+a design at rest are waited for. The load of the machine is printed, since it counts.
 
     python -m benchmarks.explore [SIMULATOR...]
 """
 
+import os
 import shutil
 import sys
 
@@ -46,19 +47,21 @@ def main() -> None:
     """Print a row a simulator: median and p95 of moves, and the time of all neighbours."""
     if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
         sys.exit("needs chromium and chromedriver, such as Debian's packages")
-    print("simulator      move: median    p95 [ms]   neighbours   all known: median, max [s]")
+    print(
+        "simulator      move: median    p95 [ms]   neighbours   all known: median, max [s]   load"
+    )
     for name in sys.argv[1:] or simulator_names():
         with paged(name) as page:
             page.settle()
             page.run(_MOVE, 7, 5, False)
-            # A script of a browser may run for half a minute.
-            parts = [page.run(_MOVE, 12345 + seed, 5, False) for seed in range(MOVES // 5)]
+            # A script of a browser may run for half a minute, in which slow designs move once.
+            parts = [page.run(_MOVE, 12345 + seed, 1, False) for seed in range(MOVES)]
             moves = np.concatenate(parts)[:, 0]
             rests = np.concatenate([page.run(_MOVE, 99 + seed, 1, True) for seed in range(RESTS)])
         print(
             f"{name:14} {np.median(moves):12.0f} {np.percentile(moves, 95):10.0f} "
             f"{int(np.median(rests[:, 1])):12} {np.median(rests[:, 0]) / 1e3:12.2f} "
-            f"{rests[:, 0].max() / 1e3:8.2f}",
+            f"{rests[:, 0].max() / 1e3:8.2f} {os.getloadavg()[0]:12.1f}",
             flush=True,
         )
 

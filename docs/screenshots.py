@@ -8,7 +8,7 @@ from pathlib import Path
 
 from archgym.studies.study import Study
 from archgym.tasks.task import Task
-from tests.explorer.driving import Page, paged
+from tests.explorer.driving import Page, noted, paged
 
 PICTURES = Path(__file__).parent / "pictures" / "explore"
 _SIZE = (1600, 1000)
@@ -26,7 +26,7 @@ def sized(page: Page) -> None:
 
 
 def main() -> None:
-    """Take all pictures; the one of a notebook needs JupyterLab and is taken by hand."""
+    """Take all pictures; that of a notebook needs JupyterLab, too."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -55,6 +55,9 @@ def main() -> None:
             page.run("page.querySelector('.chart').scrollIntoView({ block: 'end' })")
             taken(page, "running-search")
             page.press("Stop search")
+        with noted('import archgym as ag\n\nag.explore("dram")', folder) as page:
+            sized(page)
+            taken(page, "notebook")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ TASKS = (
     "cluster-table-bert",
     "moe-table-memory",
     "dram-table-power",
+    "accelerator-noc-table",
+    "accelerator-mapping-late-table",
+    "soc-table-latency",
 )
 STUDY = "study"
 

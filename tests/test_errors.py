@@ -65,6 +65,12 @@ def test_parts_in_another_order_are_found() -> None:
     assert str(error).endswith("Did you mean 'cpu+dram'?")
 
 
+def test_name_in_other_capitals_is_found() -> None:
+    error = unknown_name("device", "DDR5", ["ddr5", "GDDR5", "DDR4"])
+
+    assert str(error).endswith("Did you mean 'ddr5'?")
+
+
 def test_unknown_name_lists_all_where_none_is_near() -> None:
     error = unknown_name("agent", "xyz", ["random", "genetic"])
 

@@ -150,14 +150,15 @@ class Follower:
         states = [run.status for run in self._runs.values()]
         planned = self.planned
         left = max(0, planned - self.evaluations)
-        rate = self.rate
+        # Of what has ended, the rate would fall each second, and be sent.
+        rate = self.rate if "running" in states else None
         return {
             "title": self.folder.name or str(self.folder),
             "problem": self.problem,
             "evaluations": self.evaluations,
             "planned": planned,
             "rate": rate,
-            "eta_s": left / rate if rate and left and "running" in states else None,
+            "eta_s": left / rate if rate and left else None,
             "runs": {
                 "waiting": len(self._waiting),
                 **{name: states.count(name) for name in ("running", "finished", "stopped")},

@@ -23,7 +23,7 @@ from panel.custom import JSComponent
 from tornado.web import HTTPError
 
 from archgym.errors import StorageError
-from archgym.explorer.session import Session
+from archgym.explorer.session import Searches, Session
 from archgym.report.page import CONTROLS, asset
 from archgym.runtime.closing import Closing
 from archgym.tasks.task import Task
@@ -31,6 +31,7 @@ from archgym.tasks.task import Task
 _HOST: Final = "127.0.0.1"
 # chosen: a page that a browser closed or reloads ends its threads after this time [ms].
 _UNUSED_MS: Final = 15_000
+_PARTS: Final = ("answer", "changes", "bounds", "cloud", "study")
 
 
 def _own(name: str) -> str:
@@ -49,16 +50,25 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
     # Components live in a shadow tree, whose root is `:host`.
     _stylesheets = (asset("page.css").replace(":root", ":host"), _own("explore.css"))
 
-    def __init__(self, task: Task, folder: Path | None = None, *, is_page: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        folder: Path | None = None,
+        searches: Searches | None = None,
+        *,
+        is_page: bool = False,
+    ) -> None:
         """Start a session for a task.
 
         Args:
           task: Task of the designs.
           folder: Folder of a study or sweep that is followed.
+          searches: Searches of all pages of a server; by default the page has its own.
           is_page: True for a whole page, whose address keeps the design.
         """
         self.parts: dict[str, Any] = {}
         """Newest content of each part that the page shows."""
+        self._waiting: set[str] = set()
         # One thread sends everything in order; from the server's own some would wait for the next.
         self._sender = ThreadPoolExecutor(1, "archgym-explore-send")
         super().__init__(
@@ -66,7 +76,7 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
             is_page=is_page,
             sizing_mode="stretch_width",
         )
-        self.session = Session(task, self._show, folder)
+        self.session = Session(task, self._show, folder, searches)
         self.session.start()
 
     def _show(self, name: str, content: Any) -> None:
@@ -74,13 +84,21 @@ class Explorer(JSComponent):  # type: ignore[misc]  # Panel has no types
         if name == "space":
             self.space = content
             return
+        is_waiting = name in self._waiting
         self.parts[name] = content
-        if not self.session.is_closed:
-            self._sender.submit(self._send_msg, [name, content])
+        if name in _PARTS:
+            self._waiting.add(name)
+        if not self.session.is_closed and not is_waiting:
+            self._sender.submit(self._send_part, name, content)
+
+    def _send_part(self, name: str, content: Any) -> None:
+        """Send the newest content of a part; what it replaced while it waited is never sent."""
+        self._waiting.discard(name)
+        self._send_msg([name, self.parts[name] if name in _PARTS else content])
 
     def _handle_msg(self, data: Any) -> None:
         if isinstance(data, dict) and data.get("kind") == "hello":
-            for name in ("answer", "changes", "bounds", "cloud", "study"):
+            for name in _PARTS:
                 if name in self.parts:
                     self._show(name, self.parts[name])
         else:
@@ -142,9 +160,10 @@ class ExploreServer(Closing):
         """
         token = secrets.token_urlsafe(24)
         self.port = _free_port(port)
+        self._searches = Searches()
 
         def made() -> Explorer:
-            page = Explorer(task, folder, is_page=True)
+            page = Explorer(task, folder, self._searches, is_page=True)
             pn.state.on_session_destroyed(lambda _: page.close())
             return page
 
@@ -183,7 +202,8 @@ class ExploreServer(Closing):
         self._server.io_loop.add_callback(self._server.io_loop.stop)
 
     def close(self) -> None:
-        """Close the port."""
+        """Close the port, and stop a search."""
+        self._searches.close()
         self._server.stop(wait=False)
 
 

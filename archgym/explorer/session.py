@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,10 +13,16 @@ from typing import Any, final
 import numpy as np
 
 from archgym.agent.agent import agent_names
-from archgym.errors import ArchGymError, StudyInterrupted, StudyLockedError
+from archgym.checks import check_whole
+from archgym.errors import (
+    ArchGymError,
+    InvalidArgumentError,
+    StudyInterrupted,
+    StudyLockedError,
+)
 from archgym.evaluation.trials import Trials
 from archgym.explorer.following import Follower
-from archgym.explorer.state import Exploration, design_of
+from archgym.explorer.state import MAX_PINS, Exploration, design_of
 from archgym.files.storage import file_stem
 from archgym.report.evidence import read_evidence
 from archgym.report.export import export_design, export_formats
@@ -40,10 +47,45 @@ _EVERY_S = 0.25
 # chosen: a move would wait for the some 100 kB of all evaluated designs, and for their drawing [s].
 _IDLE_S = 0.5
 _FOLLOW_S = 1.0
+# chosen: searches whose progress a page shows.
+_MAX_SEARCHES = 4
 # chosen: a design that takes longer has its neighbours evaluated only on demand [s].
 _SLOW_S = 2.0
 # chosen: how long a save waits for another writer of the study [s].
 _PATIENCE_S = 10.0
+
+
+@final
+class Searches(Closing):
+    """Searches that the pages of one server began, which go on while a page is reloaded."""
+
+    def __init__(self) -> None:
+        self.folders: deque[Path] = deque(maxlen=_MAX_SEARCHES)
+        """Folders of the newest studies."""
+        self.is_stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """True while a search runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def begin(self, work: Callable[[], None]) -> bool:
+        """Run a search in a thread; return False if another one runs."""
+        with self._lock:
+            if self.is_running:
+                return False
+            self.is_stopped.clear()
+            self._thread = threading.Thread(target=work, name="archgym-explore-search", daemon=True)
+            self._thread.start()
+            return True
+
+    def close(self) -> None:
+        """Stop the search, whose evaluations are in its journal."""
+        self.is_stopped.set()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_S)
 
 
 @final
@@ -58,25 +100,34 @@ class Session(Closing):
             session.take({"kind": "set", "place": 0, "index": 3})
     """
 
-    def __init__(self, task: Task, publish: Publish, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        publish: Publish,
+        folder: Path | None = None,
+        searches: Searches | None = None,
+    ) -> None:
         """Begin with the default design, or with the best one of a study.
 
         Args:
           task: Task of the designs.
           publish: Called with the name and the content of each part that changes, from any thread.
           folder: Folder of a study or sweep of the task, which is followed.
+          searches: Searches of other pages, too; by default the page has its own, and ends them.
         """
+        self._owned = Searches() if searches is None else None
+        self._searches = searches or self._owned or Searches()
         self.state = Exploration(task)
-        self._publish = publish
+        self._send = publish
+        self._sent: dict[str, Any] = {}
         self._folder = folder
         self._wake = threading.Condition()
         self._wanted = 1
         self._wants_all = False
         self._is_closed = threading.Event()
-        self._stop_search = threading.Event()
-        self._is_searching = False
         self._followers: list[Follower] = []
         self._actions = ThreadPoolExecutor(1, "archgym-explore-action")
+        self._explaining = ThreadPoolExecutor(1, "archgym-explore-bounds")
         if folder is not None:
             self._follow(folder)
             if (folder / EXPLORED / STUDY_NAME).is_file():
@@ -107,10 +158,12 @@ class Session(Closing):
     def close(self) -> None:
         """End the threads; a search stops, and its evaluations are in its journal."""
         self._is_closed.set()
-        self._stop_search.set()
+        if self._owned is not None:
+            self._owned.is_stopped.set()
         with self._wake:
             self._wake.notify_all()
-        self._actions.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._actions, self._explaining):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     # ---- messages
 
@@ -139,18 +192,27 @@ class Session(Closing):
                 state.load(state.pins["ABCD".index(name)])
         elif kind in ("undo", "redo", "pin"):
             getattr(state, kind)()
+        elif kind == "pins":
+            state.pins = [design_of(state.task, design) for design in message["designs"]][
+                -MAX_PINS:
+            ]
         elif kind == "unpin":
             state.unpin(int(message["number"]))
         elif kind == "baseline":
             state.baseline = str(message["name"])
         elif kind == "changes":
             self._wants_all = True
+        elif kind == "ping":
+            self._publish("pong", {})
+            return
         elif kind == "copy":
             form = str(message["form"])
             self._publish("text", {"title": form, "text": state.text_of(form)})
             return
         elif kind in ("save", "export", "report", "search"):
             design = state.design.copy()
+            if kind == "search":
+                check_whole("budget", message["budget"], 1)
             work = {
                 "save": lambda: self._save(design, str(message.get("name", ""))),
                 "export": lambda: self._export(design, str(message["form"])),
@@ -163,7 +225,7 @@ class Session(Closing):
                 self._actions.submit(self._noting, work)
             return
         elif kind == "stop":
-            self._stop_search.set()
+            self._searches.is_stopped.set()
             return
         else:
             raise KeyError(f"no action {kind!r}")
@@ -171,6 +233,14 @@ class Session(Closing):
         with self._wake:
             self._wanted += 1
             self._wake.notify_all()
+
+    def _publish(self, name: str, content: Any) -> None:
+        """Send a part to the page, unless it is a large one that shows the same already."""
+        if name in ("changes", "bounds", "cloud", "study"):
+            if self._sent.get(name) == content:
+                return
+            self._sent[name] = content
+        self._send(name, content)
 
     def _notice(self, text: str) -> None:
         self._publish("notice", " ".join(text.split()))
@@ -213,16 +283,15 @@ class Session(Closing):
         if self._is_stale(number):
             return
         self._show()
-        rows, changed = state.changes()
-        self._publish("changes", state.changes_json(rows, changed))
         with self._wake:
-            # While somebody drags, nothing but designs is evaluated.
+            # While somebody drags, nothing but designs is evaluated, written and sent.
             if self._wake.wait_for(lambda: self._is_stale(number), _REST_S):
                 return
-        bounds = state.bounds_json()
+        rows, changed = state.changes()
+        self._publish("changes", state.changes_json(rows, changed))
         if self._is_stale(number):
             return
-        self._publish("bounds", bounds)
+        self._explaining.submit(self._noting, partial(self._explain, number))
         if not was_known and took_s > _SLOW_S and not self._wants_all:
             self._notice(
                 f"A design takes {took_s:.1f} s: its {len(changed)} single changes are evaluated "
@@ -235,15 +304,28 @@ class Session(Closing):
             if not self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
                 self._publish("cloud", state.cloud_json())
 
+    def _explain(self, number: int) -> None:
+        """Publish what bounds the design; it is many evaluations, and a move must not wait."""
+        with self._wake:
+            # It would compete with the moves of a drag for the processor.
+            if self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
+                return
+        bounds = self.state.bounds_json()
+        if not self._is_stale(number):
+            self._publish("bounds", bounds)
+
     def _evaluate_changes(
         self, number: int, rows: np.ndarray, changed: list[tuple[int, int]], took_s: float
     ) -> None:
         """Evaluate neighbours in parts, so that a new design waits for one part at most."""
         state = self.state
-        order = np.flatnonzero(state.task.space.feasible(rows))
+        feasible = np.flatnonzero(state.task.space.feasible(rows))
+        # What is known takes no time, and would let the next part be far too large.
+        order = [row for row in feasible.tolist() if state.result(rows[row]) is None]
         place, size, shown = 0, 1, time.monotonic()
         while place < len(order):
-            size = max(1, min(256, int(size * _PART_S / max(took_s, 1e-4))))
+            # Some designs take much longer than others: a part is at most twice the last one.
+            size = max(1, min(256, 2 * size, int(size * _PART_S / max(took_s, 1e-4))))
             began = time.monotonic()
             state.evaluate(rows[order[place : place + size]])
             place += size
@@ -272,20 +354,27 @@ class Session(Closing):
         return is_new
 
     def _watch(self) -> None:
-        last = None
+        before: list[Path] = []
         while not self._is_closed.wait(_FOLLOW_S if self._followers else 0.2):
+            followed = [follower.folder for follower in self._followers]
+            searched = list(self._searches.folders)
+            for folder in searched:
+                if folder not in followed:
+                    self._follow(folder)
+            # Those of a day of searches would slow every page, and keep its memory.
+            for follower in [each for each in self._followers if each.folder in before]:
+                if follower.folder not in searched:
+                    self._followers.remove(follower)
+            before = searched
             if not self._followers:
                 continue
             if self._read():
                 self._publish("cloud", self.state.cloud_json())
             found = {
-                "searching": self._is_searching,
+                "searching": self._searches.is_running,
                 "studies": [follower.to_json() for follower in self._followers],
             }
-            # The rate changes each second also where nothing happens.
-            if found != last:
-                self._publish("study", found)
-                last = found
+            self._publish("study", found)
 
     # ---- named actions, which alone write
 
@@ -299,6 +388,9 @@ class Session(Closing):
     def _save(self, design: np.ndarray, name: str) -> None:
         """Tell a design to the log of the study, and write it to a file with its name."""
         state, home = self.state, self._home()
+        path = home / f"{file_stem(name.strip())}.json" if name.strip() else None
+        if path is not None and path.exists():
+            raise InvalidArgumentError(f"{path} exists: give the design another name.")
         result = state.evaluate(design[None, :])[0]
         reward = np.array([result.reward])
         failures = {0: result.failure} if result.failure else {}
@@ -315,8 +407,7 @@ class Session(Closing):
                     raise
                 time.sleep(0.05)
         where = f"{home}"
-        if name.strip():
-            path = home / f"{file_stem(name.strip())}.json"
+        if path is not None:
             export_design(state.task, design, "json").write(path)
             where = f"{path}, and its evaluation in {home}"
         if home not in [follower.folder for follower in self._followers]:
@@ -343,42 +434,32 @@ class Session(Closing):
         self._publish("file", {"name": "report.html", "text": text})
 
     def _begin_search(self, work: Callable[[], None]) -> None:
-        if self._is_searching:
+        if not self._searches.begin(partial(self._noting, work)):
             self._notice("A search is running; stop it first.")
-            return
-        self._is_searching = True
-        self._stop_search.clear()
-        threading.Thread(
-            target=lambda: self._noting(work), name="archgym-explore-search", daemon=True
-        ).start()
 
     def _search(self, design: np.ndarray, message: Any) -> None:
         task = self.state.task
         agent, budget = str(message["agent"]), int(message["budget"])
         start = [dict(task.space.design_at(task.space.canonical(design[None, :])[0]))]
-        try:
-            folder = next(
-                place for place in run_folders(task, agent, 0, "folder") if not place.exists()
-            )
-            self._notice(f"Searching in {folder}.")
-            found = search(task, agent=agent, budget=budget, start=start, folder=folder,
-                           callbacks=[_Progress(self, folder)])  # fmt: skip
-            self._notice(f"The search ended after {found.evaluations} evaluations: {folder}.")
-        finally:
-            self._is_searching = False
+        folder = next(
+            place for place in run_folders(task, agent, 0, "folder") if not place.exists()
+        )
+        self._notice(f"Searching in {folder}.")
+        found = search(task, agent=agent, budget=budget, start=start, folder=folder,
+                       callbacks=[_Progress(self._searches, folder)])  # fmt: skip
+        self._notice(f"The search ended after {found.evaluations} evaluations: {folder}.")
 
 
 @final
 class _Progress:
-    """Callback of a search that lets the page follow it, and stops it."""
+    """Callback of a search that lets pages follow it, and stops it."""
 
-    def __init__(self, session: Session, folder: Path) -> None:
-        self._session, self._folder = session, folder
+    def __init__(self, searches: Searches, folder: Path) -> None:
+        self._searches, self._folder = searches, folder
 
     def on_trials(self, study: Study, trials: Trials) -> None:
-        """Follow the study from its first evaluations on."""
-        session = self._session
-        if self._folder not in [follower.folder for follower in session._followers]:
-            session._follow(self._folder)
-        if session._stop_search.is_set():
+        """Let the study be followed from its first evaluations on."""
+        if self._folder not in self._searches.folders:
+            self._searches.folders.append(self._folder)
+        if self._searches.is_stopped.is_set():
             raise StudyInterrupted("The search was stopped on the page.")

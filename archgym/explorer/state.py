@@ -204,8 +204,8 @@ class Exploration:
         """
         if not len(values):
             return np.arange(0)
-        places = self._axes[:2]
-        goals = [self.task.metrics[place].goal for place in places]
+        places = [place for place in self._axes if self.task.metrics[place].name in self._goals][:2]
+        goals = [self._goals[self.task.metrics[place].name] for place in places]
         eligible = np.arange(len(values))
         if self.task.limits and (reward > LIMITED_REWARD).any():
             eligible = np.flatnonzero(reward > LIMITED_REWARD)
@@ -220,6 +220,12 @@ class Exploration:
         goals = [spec.name for spec in self.task.metrics if spec.goal != "none"]
         sought = [name for name in self.task.objective.metrics if name in names]
         return [names.index(name) for name in dict.fromkeys([*sought, *goals])][:_MAX_AXES]
+
+    @cached_property
+    def _goals(self) -> dict[str, str]:
+        """Which way the objective wants its metrics; of some the simulator wants neither."""
+        ways = {"at-most": "minimise", "at-least": "maximise", "archgym-2023": "none"}
+        return {term.metric: ways.get(term.goal, term.goal) for term in self.task.objective.terms}
 
     def _keep(self, row: np.ndarray, result: Result) -> None:
         key = row.tobytes()
@@ -302,6 +308,7 @@ class Exploration:
             "known": result is not None,
             "built": result is not None and result.is_built,
             "reason": self._reason(result),
+            "failed": result is not None and bool(result.failure),
             "undo": len(self._past),
             "redo": len(self._future),
             "pins": [self._pin_json(number) for number in range(len(self.pins))],
@@ -316,14 +323,15 @@ class Exploration:
         error = task.simulator.spec.accuracy_percent.get(task.simulator.fidelity)
         for spec, value, was in zip(task.metrics, values.tolist(), old.tolist(), strict=True):
             share = value / was - 1 if was and math.isfinite(was) else math.nan
-            better = (share < 0) == (spec.goal == "minimise")
-            is_moved = spec.goal != "none" and math.isfinite(share) and abs(share) >= _NOTHING
+            goal = self._goals.get(spec.name, spec.goal)
+            better = (share < 0) == (goal == "minimise")
+            is_moved = goal != "none" and math.isfinite(share) and abs(share) >= _NOTHING
             shown["metrics"].append(
                 {
                     "name": spec.name,
                     "title": metric_title(spec),
                     "doc": spec.doc,
-                    "goal": spec.goal,
+                    "goal": goal,
                     "sought": spec.name in sought,
                     "value": value,
                     "text": quantity(value, spec.unit),
@@ -378,7 +386,8 @@ class Exploration:
             for each, a, b in zip(parameters, pinned, self.design, strict=True)
             if a != b
         ]
-        return {"letter": "ABCD"[number], "differs": differs}
+        design = [str(index) for index in pinned.tolist()]
+        return {"letter": "ABCD"[number], "differs": differs, "design": design}
 
     def bounds_json(self) -> list[dict[str, Any]]:
         """Return what makes up metrics of the design: parts that add up, or causes that overlap.
@@ -438,7 +447,7 @@ class Exploration:
         reasons = task.space.constraints
         here = self.result(rows[0])
         marks: list[list[Any]] = []
-        effects: dict[int, list[tuple[float, int, np.ndarray]]] = {}
+        effects: dict[int, list[tuple[float, int, Result]]] = {}
         known = 0
         for row, violated, (place, index) in zip(rows[1:], broken[1:], changed, strict=True):
             result = self._known.get(row.tobytes())
@@ -447,51 +456,77 @@ class Exploration:
                 marks.append([place, index, reasons[int(violated)].reason])
             elif result is not None and not result.is_built:
                 marks.append([place, index, self._reason(result)])
-            elif result is not None and here is not None and here.is_built:
-                effects.setdefault(place, []).append(
-                    (result.reward - here.reward, index, result.values)
-                )
+            elif result is not None and here is not None:
+                gain = result.reward - here.reward if here.is_built else 1.0
+                effects.setdefault(place, []).append((gain, index, result))
         shown: list[dict[str, Any]] = []
         for place, own in effects.items():
             assert here is not None
             parameter = task.space.parameters[place]
-            best = max(own, key=lambda end: end[0])
-            worst = min(own, key=lambda end: end[0])
+            best = max(own, key=lambda end: end[2].reward)
+            worst = min(own, key=lambda end: end[2].reward)
             ends = [
-                [index, _text(parameter.value(index)), gain, self._gain_text(here, gain, values)]
-                for gain, index, values in ((best,) if best[1] == worst[1] else (best, worst))
+                [index, _text(parameter.value(index)), gain, self._gain_text(here, result)]
+                for gain, index, result in ((best,) if best[1] == worst[1] else (best, worst))
             ]
-            span = max(abs(gain) for gain, *_ in own)
-            shown.append({"place": place, "ends": ends, "span": span})
-        shown.sort(key=lambda effect: -effect["span"])
-        matters = [e["place"] for e in shown if e["span"] >= _NOTHING]
+            # A limit that is met or missed by a change is worth more than any change within.
+            within = [abs(gain) for gain, _, each in own if not self._crosses(here, each)]
+            saves = best[0] > 0 and self._crosses(here, best[2])
+            shown.append(
+                {
+                    "place": place, "ends": ends, "saves": saves, "span": max(within, default=0.0),
+                    "moves": max(abs(gain) for gain, *_ in own),
+                }
+            )  # fmt: skip
+        shown.sort(key=lambda effect: (not effect["saves"], -effect["span"], -effect["moves"]))
+        matters = [e["place"] for e in shown if e["moves"] >= _NOTHING]
         return {
             "design": [str(index) for index in self.design.tolist()],
             "marks": marks,
             "effects": shown,
             "matters": matters,
+            "measure": self.measure,
             "known": known,
             "total": len(changed),
         }
 
-    def _gain_text(self, here: Result, gain: float, values: np.ndarray) -> str:
-        """Return in words what a change does to the objective."""
-        reward = here.reward
-        if self.task.limits and min(reward, reward + gain) <= LIMITED_REWARD:
+    def _crosses(self, here: Result, there: Result) -> bool:
+        """Return True if of two designs only one can be built and meets all limits."""
+        return bool(self.task.limits) and here.is_built and (
+            (here.reward > LIMITED_REWARD) != (there.reward > LIMITED_REWARD)
+        )  # fmt: skip
+
+    @property
+    def measure(self) -> str:
+        """What the effect of a change is stated in, in words."""
+        if len(self._goals) == 1 and not self.task.objective.is_published_form:
+            spec = self.task.metrics[self._axes[0]]
+            less = self._goals[spec.name] == "minimise"
+            return f"{metric_title(spec)}, of which {'less' if less else 'more'} is better"
+        return "the objective, of which more is better"
+
+    def _gain_text(self, here: Result, there: Result) -> str:
+        """Return in words what a change does to the objective, as `measure` says."""
+        if not here.is_built:
+            return "can be built"
+        gain = there.reward - here.reward
+        if len(self._goals) == 1 and not self.task.objective.is_published_form:
             place = self._axes[0]
-            old, new = (self.task.average(v[None])[0][place] for v in (here.values, values))
-            said = f"{metric_title(self.task.metrics[place])} "
-            said += change_text(float(new / old - 1)) if old else quantity(float(new), "")
-            if reward + gain > LIMITED_REWARD:
-                return f"{said}, meets the limits"
-            if reward > LIMITED_REWARD:
-                return f"{said}, misses a limit"
-            if abs(gain) < _NOTHING:
-                return said
-            return f"{said}, {'nearer to' if gain > 0 else 'further from'} the limits"
-        if self.task.objective.is_published_form:
-            return f"{gain:+.3g}"
-        return change_text(math.expm1(min(gain, 700.0)))
+            old, new = (self.task.average(v[None])[0][place] for v in (here.values, there.values))
+            said = change_text(float(new / old - 1)) if old else quantity(float(new), "")
+        elif self.task.objective.is_published_form:
+            said = f"{gain:+.3g}"
+        elif min(here.reward, there.reward) > LIMITED_REWARD:
+            said = change_text(math.expm1(min(gain, 700.0)))
+        else:
+            said = ""
+        if self._crosses(here, there):
+            word = "meets the limits" if gain > 0 else "misses a limit"
+        elif here.reward <= LIMITED_REWARD and self.task.limits and abs(gain) >= _NOTHING:
+            word = f"{'nearer to' if gain > 0 else 'further from'} the limits"
+        else:
+            word = ""
+        return ", ".join(part for part in (said, word) if part)
 
     def cloud_json(self) -> dict[str, Any]:
         """Return designs that were evaluated, as the report's explorer draws them."""
@@ -516,6 +551,8 @@ class Exploration:
             parameters.append({"name": parameter.name, "values": texts})
             codes.append(code.tolist())
         order = {int(row): n for n, row in enumerate(kept)}
+        here = next((n for n, key in enumerate(built) if key == self._key(self.design)), -1)
+        top = order[int(rewards.argmax())]
         units = [task.metrics[p].unit for p in places]
         return {
             "n": len(kept),
@@ -530,8 +567,9 @@ class Exploration:
             "codes": codes,
             "designs": [[str(index) for index in row] for row in designs.tolist()],
             "front": [order[int(row)] for row in best],
-            "best": order[int(rewards.argmax())],
-            "reference": 0,
+            "best": top,
+            "reference": order.get(here, top),
+            "marks": ["best", "this"],
         }
 
     def text_of(self, form: str) -> str:

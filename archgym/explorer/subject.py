@@ -84,5 +84,6 @@ def explore(problem: str | Path | Simulator | Task | Study, **choices: Any) -> "
         task = Task.resolve(TaskChoices.of(simulator=problem, **choices))
     from archgym.explorer.page import Explorer
 
-    panel.extension()
+    # A notebook often has no way to the hosts that the library would load its scripts from.
+    panel.extension(inline=True)
     return Explorer(task, folder)

@@ -196,7 +196,9 @@ def _entries(path: Path) -> Iterator[tuple[int, _Start | _Call]]:
             try:
                 data = json.loads(line)
                 is_call = number > 1 and "call" in data
-                entry = msgspec.convert(data, _Call) if is_call else msgspec.convert(data, _Start)
+                entry: _Start | _Call = (
+                    msgspec.convert(data, _Call) if is_call else msgspec.convert(data, _Start)
+                )
             except (ValueError, TypeError, RecursionError, msgspec.ValidationError) as error:
                 problem = f"the line must be of a recorded conversation: {error}"
                 raise FileFormatError(path, number, problem) from None

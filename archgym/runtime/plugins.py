@@ -81,8 +81,8 @@ def register_own(group: str, value: str, interface: type[Any]) -> str:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    name = str(_own_name(_loaded(f"Class {value!r}", EntryPoint(value, value, group), interface)))
-    if not re.fullmatch(r"[\w.+-]+", name):
+    name = _own_name(_loaded(f"Class {value!r}", EntryPoint(value, value, group), interface))
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name):
         raise InvalidArgumentError(f"`name` of {value!r} must be one word; got {name!r}.")
     others = os.environ.get(_OWN_CLASSES, "").split()
     os.environ[_OWN_CLASSES] = " ".join([*others, f"{group}|{name}|{value}"])

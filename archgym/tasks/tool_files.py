@@ -89,9 +89,10 @@ def _is_tools_json(path: Path) -> bool:
         data = read_json(path)
     except FileFormatError:
         return False
-    # A design is flat, or a member; a configuration has sections.
-    is_design = not isinstance(data, dict) or {"design", "designs"} & data.keys()
-    return not is_design and any(isinstance(value, dict) for value in data.values())
+    # A design is flat, or a member; a configuration has sections, or names with hyphens.
+    if not isinstance(data, dict) or {"design", "designs"} & data.keys():
+        return False
+    return any(isinstance(value, dict) or "-" in name for name, value in data.items())
 
 
 def design_of_files(task: Task, path: Path) -> FoundDesign:
@@ -374,7 +375,7 @@ def _read(path: Path) -> tuple[Leaves, dict[Key, str], list[str]]:
         if reader is None and path.is_dir():
             unread.append(f"{each.name}: the tool's or the workload's")
             continue
-        for key, value, line in (reader or _command)(each):
+        for key, value, line in (reader or _any_text)(each):
             if not key:
                 continue
             key = ("prefill", *key) if each.name.startswith(_PREFILL) else key
@@ -425,6 +426,14 @@ def _lines(path: Path) -> Entries:
         if not separator:
             raise FileFormatError(path, number, f"must be `key = value`; got {line[:_SHOWN]!r}")
         yield (*section, name.strip()), value.strip().removesuffix(";").strip(), number
+
+
+def _any_text(path: Path) -> Entries:
+    """Yield settings of a file without a known ending: lines of settings, or a command."""
+    try:
+        yield from list(_lines(path))
+    except FileFormatError:
+        yield from _command(path)
 
 
 def _command(path: Path) -> Entries:

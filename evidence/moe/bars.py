@@ -3,10 +3,10 @@
     python -m evidence.moe.bars REFERENCE [--sealed] [--write] [--json FILE]
 
 One line for each axis: constants are fitted without the configuration, the GPU, the model, the
-engine or its release, and predict the rows left out. `exact` gives each row all settings that its
-source tells. `as written` gives the model, server, engine, precision, lengths and number of
-clients alone, with the row's GPUs, as a user would. Rows of `SEALED` groups take part in no fit and
-no choice; they are predicted with `--sealed`.
+engine, its release, or the fewest or most clients, and predict the rows left out. `exact` gives
+each row all settings that its source tells. `as written` gives the model, server, engine,
+precision, lengths and number of clients alone, with the row's GPUs, as a user would. Rows of
+`SEALED` groups take part in no fit and no choice; they are predicted with `--sealed`.
 """
 
 import argparse
@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from archgym.cli.console.terminal import notice, say
 from archgym.errors import FileFormatError
+from archgym.simulators.moe.intervals import KNOWN, Ends, ends_of
 from archgym.simulators.moe.workloads.requests import uniform_requests
-from evidence.moe.fitting import Predictions, fit, predict, problem
+from evidence.moe.fitting import Predictions, fit, problem, serve
 from evidence.moe.measured import Measured, known_gpus, known_models, measured_row, read_serving
 from evidence.moe.row import read_table, reading
 from evidence.moe.serving import configuration_folds
@@ -47,19 +48,27 @@ WRITTEN: Final = ("model", "hardware", "engine", "precision", "lengths", "client
 """Options that a user writes."""
 _ANY_LENGTH: Final = 1e-6
 _RELEASE_FOLDS: Final = 5
+# chosen: a fifth of the rows at each end.
+_FEW_CLIENTS, _MANY_CLIENTS = 4, 100
 _LEAST_ROWS: Final = 20
+# chosen: beyond each end of an interval for what is new, so that groups left out are held: they
+# are few.
+_LOW: Final = 0.04
 INTERVALS: Final = (
     Path(__file__).parents[2] / "archgym" / "simulators" / "moe" / "data" / "intervals.json"
 )
 """Ends of 90 % intervals of ``log(measured / predicted)`` that ship, by axis and metric."""
 AXES: Final[Mapping[str, Callable[[Measured], str] | None]] = {
-    "configuration": None,
+    KNOWN: None,
     "GPU": lambda row: row.names[2],
     "model": lambda row: row.names[0],
     "engine": lambda row: row.names[3],
     "release": lambda row: f"{row.names[3]} {row.options['release']}",
+    "load": lambda row: (
+        "few" if row.clients <= _FEW_CLIENTS else "many" if row.clients >= _MANY_CLIENTS else ""
+    ),
 }
-"""What is left out, and the group of a row; None for thirds of the configurations."""
+"""What is left out, and the group of a row, "" for none; None for thirds of the configurations."""
 
 
 def read_more(reference: Path, *, sealed: bool) -> list[Measured]:
@@ -164,28 +173,6 @@ def summary(errors: Floats) -> dict[str, float]:
     }
 
 
-def ends(errors: Floats) -> tuple[float, float]:
-    """Return the ends of an interval that holds 90 % of ``log(measured / predicted)``."""
-    known = -errors[~np.isnan(errors)]
-    # chosen: as many rows as leave something beyond both ends.
-    if len(known) < _LEAST_ROWS:
-        return -np.inf, np.inf
-    low, high = np.quantile(known, (0.05, 0.95))
-    return float(low), float(high)
-
-
-def coverage(errors: Floats, fold: npt.NDArray[np.int64]) -> float:
-    """Return the share of rows in intervals that the other folds of the axis give [%]."""
-    inside = np.zeros(0, dtype=bool)
-    places = np.unique(fold[fold >= 0])
-    # A single fold has no others to take an interval from.
-    for place in places if len(places) > 1 else ():
-        low, high = ends(errors[(fold >= 0) & (fold != place)])
-        known = -errors[(fold == place) & ~np.isnan(errors)]
-        inside = np.concatenate((inside, (low <= known) & (known <= high)))
-    return 100.0 * float(inside.mean()) if len(inside) else float("nan")
-
-
 @final
 @dataclass(frozen=True, eq=False)
 class Axis:
@@ -200,6 +187,66 @@ class Axis:
     fold: npt.NDArray[np.int64]
 
 
+def _ends(errors: Floats, weights: Floats | None = None) -> tuple[float, float]:
+    """Return the ends of an interval that holds 90 % of ``log(measured / predicted)``."""
+    known = ~np.isnan(errors)
+    off = -errors[known]
+    # chosen: as many rows as leave something beyond both ends.
+    if len(off) < _LEAST_ROWS:
+        return -np.inf, np.inf
+    if weights is None:
+        low, high = np.quantile(off, (0.05, 0.95))
+    else:
+        order = np.argsort(off)
+        share = np.cumsum(weights[known][order])
+        low, high = np.interp((_LOW, 1.0 - _LOW), share / share[-1], off[order])
+    return float(low), float(high)
+
+
+def learned(
+    found: Mapping[str, Axis], engines: npt.NDArray[np.str_], used: npt.NDArray[np.bool_]
+) -> Ends:
+    """Return ends of intervals from errors of some of the rows, as users write them.
+
+    Args:
+      found: Errors by axis.
+      engines: Engine of each row.
+      used: True for the rows to learn from.
+    """
+    table: dict[str, dict[str, tuple[float, float]]] = {}
+    for axis, of in found.items():
+        at = used & (of.fold >= 0)
+        for metric, errors in of.errors["as written"].items():
+            if axis != KNOWN:
+                # A group with four times as many rows counts twice.
+                sizes = np.bincount(of.fold[of.fold >= 0])
+                weights = np.asarray(1.0 / np.sqrt(sizes[of.fold[at]]), dtype=np.float64)
+                table.setdefault(axis, {})[metric] = _ends(errors[at], weights)
+                continue
+            table.setdefault(axis, {})[metric] = _ends(errors[at])
+            for engine in sorted(set(engines)):
+                own = _ends(errors[at & (engines == engine)])
+                if np.isfinite(own).all():
+                    table.setdefault(f"{axis} {engine}", {})[metric] = own
+    return table
+
+
+def coverage(
+    found: Mapping[str, Axis], axis: str, metric: str, engines: npt.NDArray[np.str_]
+) -> float:
+    """Return the share of an axis' rows that lie in intervals learned from its other groups [%]."""
+    of = found[axis]
+    errors = of.errors["as written"][metric]
+    inside = []
+    for place in np.unique(of.fold[of.fold >= 0]):
+        table = learned(found, engines, of.fold != place)
+        for row in np.flatnonzero((of.fold == place) & ~np.isnan(errors)):
+            new = () if axis == KNOWN else (axis,)
+            low, high = ends_of(table, metric, new, "" if axis == "engine" else engines[row])
+            inside.append(low <= -errors[row] <= high)
+    return 100.0 * float(np.mean(inside))
+
+
 def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> Iterator[tuple[str, Axis]]:
     """Yield each axis and its errors.
 
@@ -207,9 +254,11 @@ def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> Iterator[
       rows: Rows that are left out in turn.
       sealed: Rows that are predicted by a fit of all others.
     """
-    asked = problem([*rows, *sealed])
-    every = list(asked.rows)
-    written = [as_written(row) for row in every]
+    every = [*rows, *sealed]
+    asked = {
+        "exact": problem(every),
+        "as written": problem([as_written(row) for row in every]),
+    }
     n = len(rows)
     folds: dict[str, list[npt.NDArray[np.int64]]] = {}
     if sealed:
@@ -219,24 +268,24 @@ def bars(rows: Sequence[Measured], sealed: Sequence[Measured] = ()) -> Iterator[
             folds[axis] = [np.flatnonzero(test) for test in configuration_folds(rows)]
             continue
         names = [group(row) for row in rows]
-        fold = {name: place for place, name in enumerate(sorted(set(names)))}
+        fold = {name: place for place, name in enumerate(sorted(set(names) - {""}))}
         if axis == "release":
             # Neighbours of an engine's releases stay, and one fit leaves out several.
             fold = {name: place % _RELEASE_FOLDS for name, place in fold.items()}
-        places = np.array([fold[name] for name in names])
+        places = np.array([fold.get(name, -1) for name in names])
         folds[axis] = [np.flatnonzero(places == place) for place in sorted(set(fold.values()))]
     for axis, tests in folds.items():
         notice(f"{axis}: {len(tests)} fits …")
         parts: dict[str, dict[str, Floats]] = {
             column: {metric: np.full(len(every), np.nan) for metric in ("TPOT", "TTFT")}
-            for column in ("exact", "as written")
+            for column in asked
         }
         fold_of = np.full(len(every), -1)
         for place, test in enumerate(tests):
             fold_of[test] = place
-            fitted = fit(asked, np.setdiff1d(np.arange(n), test))
-            for column, source in (("exact", every), ("as written", written)):
-                predicted = predict(asked, fitted, test, source)
+            fitted = fit(asked["exact"], np.setdiff1d(np.arange(n), test))
+            for column, of in asked.items():
+                predicted = serve(of, fitted, test)
                 for metric, errors in errors_of([every[row] for row in test], predicted).items():
                     parts[column][metric][test] = errors
         yield axis, Axis(parts, fold_of)
@@ -258,13 +307,11 @@ def main() -> None:
     sealed = read_more(folder, sealed=True) if given.sealed else []
     every = [*rows, *sealed]
     lone = np.array([row.clients == 1 for row in every])
+    engines = np.array([row.options["engine"] for row in every])
     document: dict[str, Any] = {}
-    written: dict[str, dict[str, tuple[float, float]]] = {}
+    found: dict[str, Axis] = {}
     for axis, of in bars(rows, sealed):
-        written[axis] = {
-            metric: tuple(round(end, 3) for end in ends(errors))  # type: ignore[misc]
-            for metric, errors in of.errors["as written"].items()
-        }
+        found[axis] = of
         for column, metrics in of.errors.items():
             for metric, errors in metrics.items():
                 parts = {"all": np.ones(len(every), dtype=bool)}
@@ -272,18 +319,26 @@ def main() -> None:
                     parts["one client"] = lone
                 for part, at in parts.items():
                     known = summary(errors[at])
-                    known["coverage"] = coverage(errors, np.where(at, of.fold, -1))
                     document[f"{axis}, {column}, {metric}, {part}"] = known
                     if known["rows"]:
                         say(
                             f"{axis:14} {column:11} {metric} {part:11} {known['rows']:6.0f} rows  "
                             f"{known['median']:5.1f} / {known['p90']:5.1f} %  "
-                            f"bias {known['bias']:+5.1f} %  90 % interval holds "
-                            f"{known['coverage']:3.0f} %"
+                            f"bias {known['bias']:+5.1f} %"
                         )
+    found.pop("sealed", None)
+    for axis in found:
+        for metric in ("TPOT", "TTFT"):
+            held = coverage(found, axis, metric, engines)
+            document[f"{axis}, as written, {metric}, all"]["coverage"] = held
+            say(f"{axis:14} {metric} 90 % interval of other groups holds {held:3.0f} %")
+    table = learned(found, engines, np.ones(len(every), dtype=bool))
     if given.write:
-        kept = {axis: values for axis, values in written.items() if axis != "sealed"}
-        INTERVALS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        rounded = {
+            axis: {metric: [round(end, 3) for end in ends] for metric, ends in of.items()}
+            for axis, of in table.items()
+        }
+        INTERVALS.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
     if given.json:
         given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

@@ -6,7 +6,9 @@ constants move; twice is enough. Errors are those of logarithms; large ones coun
 
 TTFT is fitted to its median where that was measured, else to its mean: servers that were not warmed
 up compile kernels while the first requests wait. SGLang 0.5.6 on B200 has means of 7 s, 99th
-percentiles of 70 s and medians of 0.3 s. What is predicted and judged is the mean.
+percentiles of 70 s and medians of 0.3 s. Rows of SGLang that name no release have neither a median
+nor means without compilation: their TTFT is not fitted. What is predicted and judged is the mean,
+of all rows.
 """
 
 import json
@@ -312,7 +314,8 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
     tpot_goal = np.log([asked.rows[row].tpot_ms for row in at])
     fitted = [asked.rows[row] for row in at]
     medians = [row.ttft_median_ms for row in fitted]
-    ttft_goal = np.log(np.where(np.isnan(medians), [row.ttft_ms for row in fitted], medians))
+    means = [np.nan if row.compiles else row.ttft_ms for row in fitted]
+    ttft_goal = np.log(np.where(np.isnan(medians), means, medians))
     scale = asked.weights[at] / _TPOT_SIGMA
     scales = np.concatenate((scale, scale * _TTFT_WEIGHT))
     # A row without one of the two measurements does not count for it.
@@ -370,7 +373,6 @@ def predict(
     asked: Problem,
     fitted: Calibration | None,
     at: npt.NDArray[np.int64] | None = None,
-    written: Sequence[Measured] | None = None,
 ) -> Predictions:
     """Return predictions of rows, all by default, through `Simulator.evaluate_batch`.
 
@@ -380,18 +382,14 @@ def predict(
       asked: All rows.
       fitted: Constants.
       at: Rows to predict.
-      written: All rows as users write them, without a release.
     """
     chosen = np.arange(len(asked.rows)) if at is None else at
-    source = asked.rows if written is None else written
-    rows = [source[place] for place in chosen]
+    rows = [asked.rows[place] for place in chosen]
     with TemporaryDirectory() as folder:
         changes = None
         if fitted is not None:
             files = {
-                place: _engine_file(
-                    Path(folder), asked, fitted, int(place), with_release=written is None
-                )
+                place: _engine_file(Path(folder), asked, fitted, int(place))
                 for place in np.unique(asked.deployment[chosen])
             }
             changes = [{"engine": files[place]} for place in asked.deployment[chosen]]
@@ -401,17 +399,29 @@ def predict(
     return Predictions(*table.T)
 
 
-def _engine_file(
-    folder: Path, asked: Problem, fitted: Calibration, deployment: int, *, with_release: bool
-) -> str:
-    """Write the engine of a deployment with fitted constants, and return the path.
-
-    Without its release it has the constants of a typical one.
-    """
+def _engine_file(folder: Path, asked: Problem, fitted: Calibration, deployment: int) -> str:
+    """Write the engine of a deployment with fitted constants, and return the path."""
     labels = dict(asked.labels[deployment])
-    if not with_release:
-        labels["release"] = ""
     values = {"like": labels["engine"], "constants": fitted.constants(labels)._asdict()}
     path = folder / f"engine-{deployment}.json"
     path.write_text(json.dumps({"engine": values}), encoding="utf-8")
     return str(path)
+
+
+def serve(asked: Problem, fitted: Calibration, at: npt.NDArray[np.int64]) -> Predictions:
+    """Return times of rows by a fit, straight from the kernel; rates are NaN.
+
+    Args:
+      asked: All rows.
+      fitted: Constants.
+      at: Rows to predict.
+    """
+    logarithms = np.log([tuple(fitted.constants(dict(labels))) for labels in asked.labels])
+    runs = _runs(asked, _costs(asked, logarithms), at)
+    ttft_ms = [run.ttft_ns / _NS_PER_MS for run in runs]
+    return Predictions(
+        np.array([times.mean() for times in ttft_ms]),
+        np.array([run.tpot_ns.mean() for run in runs]) / _NS_PER_MS,
+        np.full(len(at), np.nan),
+        np.array([np.median(times) for times in ttft_ms]),
+    )

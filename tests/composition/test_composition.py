@@ -316,7 +316,7 @@ def test_option_of_no_part_suggests_one() -> None:
         ("cpu+dram", 0, {"cpu": 2, "dram": 1}),
         ("accelerator+dram", 0, {"accelerator": 1, "dram": 1}),
         ("accelerator+cluster", 1, {"accelerator": 1, "cluster": 1}),
-        ("kv+dram", 1, {"kv": 1, "dram": 1}),
+        ("kv+dram", 2, {"kv": 2, "dram": 1}),
     ],
 )
 def test_version_is_raised_with_those_of_the_parts(

@@ -1,13 +1,19 @@
 """The page in a real browser: found in its shadow tree, moved and waited for."""
 
+import json
 import os
+import secrets
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.report.browser import Browser, browser
 
@@ -23,6 +29,16 @@ const move = (name, index) => { const e = input(name); e.value = index;
 """
 
 
+# JupyterLab may ask for the kernel, and runs nothing before it has one.
+_RUN_CELL = """(() => {
+  const asked = document.querySelector(".jp-Dialog .jp-mod-accept"), own = window.jupyterapp;
+  if (asked) asked.click();
+  else if (own && !(performance.now() < (window.again || 0)) && /\\[\\s\\]/.test(
+    document.querySelector(".jp-CodeCell .jp-InputPrompt")?.textContent)) {
+    window.again = performance.now() + 8000; own.commands.execute("notebook:run-all-cells"); }
+  return page && page.dataset.design; })()"""
+
+
 class Page:
     """A page that a browser has open."""
 
@@ -32,6 +48,13 @@ class Page:
     def open(self, url: str) -> None:
         self.browser.call("POST", "/url", {"url": url})
         self.wait("page && page.dataset.design")
+
+    def press_keys(self, *keys: str) -> None:
+        """Holds keys down together, in whatever has the focus."""
+        actions = [{"type": "keyDown", "value": key} for key in keys]
+        actions += [{"type": "keyUp", "value": key} for key in reversed(keys)]
+        keyboard = {"type": "key", "id": "keyboard", "actions": actions}
+        self.browser.call("POST", "/actions", {"actions": [keyboard]})
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.run(_FIND + script, *arguments)
@@ -88,3 +111,42 @@ def paged(*words: str, folder: Path | None = None) -> Iterator[Page]:
         page = Page(opened)
         page.open(url)
         yield page
+
+
+@contextmanager
+def noted(source: str, folder: Path) -> Iterator[Page]:
+    """The page as the value of a cell in JupyterLab; the test is skipped where that is absent."""
+    pytest.importorskip("jupyterlab", reason="needs JupyterLab")
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [],
+            "execution_count": None, "source": source}  # fmt: skip
+    spec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    kernel = {"kernelspec": spec, "language_info": {"name": "python"}}
+    notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "page.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(folder),
+                   "JUPYTER_DATA_DIR": str(folder / "data")}  # fmt: skip
+    words = ["--no-browser", "--allow-root", f"--ServerApp.port={port}",
+             f"--IdentityProvider.token={token}", "--ServerApp.port_retries=0",
+        "--expose-app-in-browser"]  # fmt: skip
+    command = [sys.executable, "-m", "jupyterlab", *words]
+    pipe = subprocess.PIPE
+    with (
+        browser() as opened,
+        subprocess.Popen(command, stderr=pipe, text=True, env=environment, cwd=folder) as ran,
+    ):
+        assert ran.stderr is not None
+        try:
+            assert any("is running at" in line for line in ran.stderr), "JupyterLab did not start"
+            threading.Thread(target=ran.stderr.read, daemon=True).start()
+            page = Page(opened)
+            url = f"http://127.0.0.1:{port}/doc/tree/page.ipynb?token={token}"
+            opened.call("POST", "/url", {"url": url})
+            page.wait("document.querySelector('[data-status=idle]')")
+            page.wait(_RUN_CELL)
+            yield page
+        finally:
+            ran.terminate()

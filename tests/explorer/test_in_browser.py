@@ -12,7 +12,7 @@ from archgym.evaluation.simulator import simulator_names
 from archgym.report.quantities import quantity
 from archgym.studies.snapshot import read_study
 from archgym.tasks.task import Task
-from tests.explorer.driving import paged
+from tests.explorer.driving import noted, paged
 
 pytest.importorskip("panel", reason="needs the extra explore")
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
@@ -66,17 +66,18 @@ def test_slider_moves_the_numbers_and_undo_returns_them() -> None:
         assert page.errors() == []
 
 
-def test_design_and_keyboard_survive_a_reload() -> None:
+def test_design_pins_and_keyboard_survive_a_reload() -> None:
     with paged("dram") as page:
         page.run("input('request_buffer_size').focus()")
-        actions = [{"type": kind, "value": "\ue012"} for kind in ("keyDown", "keyUp")]
-        keys = {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}
         start = page.run("return page.dataset.design")
-        page.browser.call("POST", "/actions", keys)
+        page.press_keys("\ue012")
         page.wait(f"page.dataset.design !== '{start}'")
         design = page.run("return page.dataset.design")
+        page.press("Pin")
+        page.wait("page.textContent.includes('Load A')")
         page.run("location.reload()")
         page.wait(f"page && page.dataset.design === '{design}'")
+        page.wait("page.textContent.includes('Load A')")
 
 
 def test_designs_are_pinned_saved_and_searched_from(tmp_path: Path) -> None:
@@ -96,6 +97,14 @@ def test_designs_are_pinned_saved_and_searched_from(tmp_path: Path) -> None:
 
     folders = sorted((tmp_path / "runs").iterdir())
     assert sorted(read_study(folder).evaluations for folder in folders) == [1, 30]
+
+
+def test_notebook_shows_a_page_that_moves(tmp_path: Path) -> None:
+    with noted("import archgym as ag\nag.explore('dram')", tmp_path) as page:
+        page.settle()
+        before = page.run(_SHOWN)
+        page.settle_after(lambda: page.move("request_buffer_size", 0))
+        assert page.run(_SHOWN) != before
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

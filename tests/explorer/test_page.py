@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import StorageError
+from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tasks.task import Task
 from tests.toys import ToyAgent, toy_task
@@ -164,6 +165,43 @@ def test_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert busy.returncode == 1
     assert busy.stderr.startswith("error: Port ")
     assert busy.stderr.count("\n") == 1
+
+
+_SEARCHED = """
+import sys
+from archgym.explorer.session import Session
+from archgym.tasks.task import Task
+
+def say(name, content):
+    if name == "study":
+        print(content["studies"][0]["evaluations"], flush=True)
+
+session = Session(Task.make("soc"), say)
+session.start()
+session.take({"kind": "search", "agent": "random", "budget": 100_000})
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_server_that_is_killed_during_a_search_loses_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", _SEARCHED], stdin=pipe, stdout=pipe, env=environment, cwd=tmp_path
+    ) as ran:
+        assert ran.stdout is not None
+        while (shown := int(ran.stdout.readline())) < 20:
+            pass
+        ran.kill()
+
+    (folder,) = (tmp_path / "runs").iterdir()
+    log = read_study(folder)
+    assert log.evaluations >= shown
+    with Study.open(folder) as study:
+        ended = study.run(budget=log.evaluations + 10).log
+    assert ended.evaluations == log.evaluations + 10
+    assert np.array_equal(ended.records.reward[: log.evaluations], log.records.reward)
 
 
 def test_notebook_shows_the_page_as_a_value_of_a_cell() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError
-from archgym.explorer.session import EXPLORED, Session
+from archgym.explorer.session import EXPLORED, Searches, Session
 from archgym.explorer.subject import explore, task_of_folder
 from archgym.files.lease import Lease
 from archgym.studies.snapshot import read_study
@@ -90,6 +90,53 @@ def test_slow_design_leaves_the_last_answer_and_the_newest_comes_next() -> None:
     assert shown.parts["answer"]["design"][2] == "4"
 
 
+class PacedSimulator(ToySimulator):
+    """A design takes 10 ms."""
+
+    sizes: list[int]
+
+    def simulate(self, indices: np.ndarray, workload: Any) -> Any:
+        self.sizes.append(len(indices))
+        return super().simulate(indices, workload)
+
+
+def test_parts_of_neighbours_stay_short_where_some_are_known() -> None:
+    simulator = PacedSimulator(pace_s=0.01)
+    simulator.sizes = []
+    task = Task.make(simulator, toy_task().workloads[0].source)
+    with Session(task, shown := Shown()) as session:
+        rows, _ = session.state.changes()
+        feasible = rows[task.space.feasible(rows)]
+        session.state.evaluate(feasible[:5])
+        simulator.sizes.clear()
+        session.start()
+        shown.wait(lambda: shown.is_done(session))
+
+    assert sum(simulator.sizes) >= len(feasible) - 5
+    assert max(simulator.sizes) <= 4
+
+
+def test_move_does_not_wait_for_what_bounds_the_last_design(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def explained() -> list[Any]:
+        began.set()
+        go.wait(20)
+        return []
+
+    with opened(toy_task()) as (session, shown):
+        shown.wait(lambda: shown.is_done(session))
+        monkeypatch.setattr(session.state, "bounds_json", explained)
+        session.take({"kind": "set", "place": 2, "index": 2})
+        assert began.wait(20)
+        session.take({"kind": "set", "place": 2, "index": 4})
+        shown.wait(lambda: shown.is_done(session), seconds=5)
+        assert not go.is_set()
+        go.set()
+
+
 def test_wrong_messages_are_notices_and_change_nothing() -> None:
     with opened(toy_task()) as (session, shown):
         before = session.state.design.copy()
@@ -157,6 +204,102 @@ def test_save_waits_for_another_writer(tmp_path: Path) -> None:
         shown.wait(lambda: any("Saved" in notice for notice in shown.notices))
 
     assert read_study(folder).evaluations == 2
+
+
+def test_name_of_a_saved_design_is_taken_once(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with Study.log(folder, toy_task()) as log:
+        log.evaluate(toy_task().space.default_indices[None, :])
+    with opened(toy_task(), folder) as (session, shown):
+        session.take({"kind": "set", "place": 2, "index": 2})
+        session.take({"kind": "save", "name": "mine"})
+        shown.wait(lambda: any("Saved" in notice for notice in shown.notices))
+        before = (folder / "mine.json").read_bytes()
+        session.take({"kind": "set", "place": 2, "index": 3})
+        session.take({"kind": "save", "name": "mine"})
+        shown.wait(lambda: any("another name" in notice for notice in shown.notices))
+
+    assert (folder / "mine.json").read_bytes() == before
+    assert read_study(folder).evaluations == 2
+
+
+@pytest.mark.parametrize("budget", [0, -3, 2.5, "x", None])
+def test_search_needs_a_whole_budget(
+    budget: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with opened(toy_task()) as (session, shown):
+        session.take({"kind": "search", "agent": "random", "budget": budget})
+
+    assert "`budget` must be a whole number" in shown.notices[0]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_pins_of_an_address_are_taken_and_a_ping_is_answered() -> None:
+    with opened(toy_task()) as (session, shown):
+        designs = [["0", "0", "1", "0", "0"], ["1", "0", "2", "0", "0"]]
+        session.take({"kind": "pins", "designs": designs})
+        session.take({"kind": "ping"})
+
+    assert [pin["design"] for pin in shown.parts["answer"]["pins"]] == designs
+    assert "pong" in shown.parts
+
+
+def test_what_did_not_change_is_not_sent_again() -> None:
+    sent: list[str] = []
+    shown = Shown()
+
+    def publish(name: str, content: Any) -> None:
+        sent.append(name)
+        shown(name, content)
+
+    with Session(toy_task(), publish) as session:
+        session.start()
+        shown.wait(lambda: shown.is_done(session) and "cloud" in shown.parts)
+        sent.clear()
+        session.take({"kind": "pin"})
+        threading.Event().wait(1.0)
+
+    assert set(sent) == {"answer"}
+
+
+def test_page_shows_the_newest_searches_only(tmp_path: Path) -> None:
+    folders = [tmp_path / f"search-{number}" for number in range(6)]
+    for folder in folders:
+        with Study.create(folder, toy_task(), ToyAgent, seed=3, budget=5) as study:
+            study.run()
+    searches, shown = Searches(), Shown()
+    with Session(toy_task(), shown, None, searches) as session:
+        session.start()
+        for folder in folders:
+            searches.folders.append(folder)
+            shown.wait(lambda folder=folder: folder.name in titles(shown))  # type: ignore[misc]
+
+    assert titles(shown) == [folder.name for folder in folders[-4:]]
+
+
+def titles(shown: Shown) -> list[str]:
+    return [study["title"] for study in shown.parts.get("study", {"studies": []})["studies"]]
+
+
+@pytest.mark.slow
+def test_search_goes_on_while_its_page_is_reloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, two = Shown(), Shown()
+    with Searches() as searches:
+        with Session(Task.make("soc"), one, None, searches) as session:
+            session.start()
+            session.take({"kind": "search", "agent": "random", "budget": 100_000})
+            one.wait(lambda: one.parts.get("study", {}).get("searching", False))
+        with Session(Task.make("soc"), two, None, searches) as session:
+            session.start()
+            two.wait(lambda: two.parts.get("study", {}).get("searching", False))
+            session.take({"kind": "search", "agent": "random", "budget": 5})
+            assert two.notices == ["A search is running; stop it first."]
+            session.take({"kind": "stop"})
+            two.wait(lambda: not two.parts["study"]["searching"])
 
 
 @pytest.mark.slow

@@ -2,17 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import archgym as ag
 from archgym.errors import InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import simulator_names
 from archgym.explorer.state import MAX_PINS, Exploration, design_of
+from archgym.spaces.parameter import Integer
 from archgym.studies.study import Study
 from archgym.tasks.task import Task
 from tests.conformance.small import declared
-from tests.toys import ToyAgent, toy_task
+from tests.toys import ToyAgent, ToySimulator, toy_task
 
 
 def answered(state: Exploration) -> dict[str, object]:
@@ -180,3 +185,84 @@ def test_study_that_is_learned_is_not_evaluated_again(tmp_path: Path) -> None:
     assert best is not None
     assert state.best is not None
     assert state.result(state.best).reward == best.reward  # type: ignore[union-attr]
+
+
+def limited(limit: str, objective: str = "low-latency") -> Exploration:
+    return Exploration(Task.make(ToySimulator(), "light", objective, subject_to=limit))
+
+
+def known(state: Exploration) -> dict[str, Any]:
+    rows, changed = state.changes()
+    state.evaluate(rows[state.task.space.feasible(rows)])
+    return state.changes_json(rows, changed)
+
+
+def test_change_that_meets_a_missed_limit_comes_first_and_is_said_to() -> None:
+    state = limited("power_mw <= 13")
+    state.load(state.task.space.indices_of({**state.task.space.default, "gain": 0.9}))
+
+    effects = known(state)["effects"]
+
+    assert state.result(state.design).reward <= LIMITED_REWARD  # type: ignore[union-attr]
+    saves = [effect["saves"] for effect in effects]
+    assert any(saves)
+    assert saves == sorted(saves, reverse=True)
+    assert all("meets the limits" in effect["ends"][0][3] for effect in effects if effect["saves"])
+
+
+def test_effect_of_one_metric_has_the_sign_of_the_metric() -> None:
+    state = Exploration(Task.make(ToySimulator(), "light", "low-latency"))
+
+    shown = known(state)
+
+    assert shown["measure"].endswith("of which less is better")
+    for effect in shown["effects"]:
+        for _, _, gain, said in effect["ends"]:
+            assert said == "no change" or (said.startswith(("-", "−")) == (gain > 0))
+
+
+def test_front_of_an_objective_of_one_metric_is_its_best_design() -> None:
+    state = Exploration(Task.make(ToySimulator(), "light", "low-latency"))
+    state.evaluate(state.task.space.sample(200, np.random.default_rng(4)))
+
+    cloud = state.cloud_json()
+
+    rewards = np.array(cloud["numbers"][-1])
+    assert (rewards[cloud["front"]] == rewards.max()).all()
+
+
+def test_scatter_marks_the_best_design_and_this_one() -> None:
+    state = Exploration(toy_task())
+    known(state)
+
+    cloud = state.cloud_json()
+
+    assert cloud["marks"] == ["best", "this"]
+    here = [str(index) for index in state.design.tolist()]
+    assert cloud["designs"][cloud["reference"]] == here
+
+
+def test_metric_is_better_in_the_way_that_the_objective_wants() -> None:
+    objective = Objective("few", (Term("entries", "minimise"),))
+    state = Exploration(Task.make(ToySimulator(), "light", objective))
+    state.move(2, 7)
+
+    (entries,) = [m for m in answered(state)["metrics"] if m["name"] == "entries"]  # type: ignore[attr-defined]
+
+    assert (entries["goal"], entries["mood"]) == ("minimise", "worse")
+
+
+@ag.simulator(space=[Integer("x", 0, 4, default=2)], metrics={"loss": "minimise"})
+def fragile(design: dict[str, int]) -> dict[str, float]:
+    """Return what cannot be computed at zero."""
+    return {"loss": 1.0 / design["x"]}
+
+
+def test_design_on_which_the_simulator_fails_is_not_called_infeasible() -> None:
+    state = Exploration(Task.make(fragile))
+    state.move(0, 0)
+
+    shown = answered(state)
+
+    assert shown["failed"]
+    assert "division by zero" in shown["reason"]  # type: ignore[operator]

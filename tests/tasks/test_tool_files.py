@@ -20,7 +20,7 @@ from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.report.export import export_design
 from archgym.tasks.task import Task
-from archgym.tasks.tool_files import design_of_files
+from archgym.tasks.tool_files import design_of_files, states_design
 
 READERS = [name for name in simulator_names() if issubclass(simulator_class(name), Stating)]
 SPACES = [(name, space) for name in READERS for space in simulator_class(name).spec.space_names]
@@ -104,6 +104,22 @@ def test_a_value_that_the_space_lacks_is_named_with_the_nearest(tmp_path: Path) 
     found = design_of_files(Task.make("kv", space="serving"), path)
 
     assert any("run.sh:1: max-num-seqs = 63" in line for line in found.not_understood)
+
+
+def test_files_as_tools_ship_them_are_read(tmp_path: Path) -> None:
+    network = tmp_path / "meshconfig"
+    network.write_text("// Flow control\nnum_vcs = 2;\nvc_buf_size = 8;\nalloc_iters = 2;\n")
+    system = tmp_path / "system.json"
+    system.write_text('{"scheduling-policy": "FIFO", "preferred-dataset-splits": 16}')
+
+    mesh = design_of_files(Task.make("noc", space="mesh"), network)
+    cluster = design_of_files(Task.make("cluster", "bert-large", npus="8"), system)
+
+    assert states_design(network)
+    assert states_design(system)
+    assert mesh.design["num_vcs"] == 2
+    assert mesh.not_understood == ("meshconfig:4: alloc_iters",)
+    assert (cluster.design["policy"], cluster.design["splits"]) == ("FIFO", 16)
 
 
 def test_commands_read_the_files_of_a_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

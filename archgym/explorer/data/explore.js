@@ -83,7 +83,7 @@ export function render({ model, el }) {
     pins.replaceChildren(...a.pins.map((pin, number) => made("div", null, "bar", [made("b", pin.letter), made("span", pin.differs.length ? pin.differs.slice(0, 6).map(([n, was]) => n + " " + was).join(", ") + (pin.differs.length > 6 ? ", …" : "") : "this design", "note"),
       button("Load " + pin.letter, () => send("go", { to: pin.letter })), button("Drop", () => send("unpin", { number }))])));
     if (!a.known) return;
-    if (!a.built) { metrics.replaceChildren(made("p", "This design cannot be built: " + a.reason, "warning")); limits.replaceChildren(); bounds.replaceChildren(); return; }
+    if (!a.built) { metrics.replaceChildren(made("p", (a.failed ? "The simulator failed: " : "This design cannot be built: ") + a.reason, "warning")); limits.replaceChildren(); bounds.replaceChildren(); return; }
     const table = made("table"), head = made("tr");
     ["metric", "now", a.baseline, "change", ...letters].forEach((h, i) => head.append(made("th", h, i ? "n" : "")));
     table.createTHead().append(head);
@@ -106,7 +106,8 @@ export function render({ model, el }) {
     middle.classList.toggle("old", !a.known);
     state.textContent = a.known ? "" : "Evaluating; these numbers are of the design before.";
     if (a.known) { root.dataset.design = a.design.join(); root.dataset.took = performance.now() - Number(root.dataset.moved || 0); }
-    if (model.is_page) history.replaceState(null, "", "#d=" + a.design.join());
+    const hash = "#" + ["d=" + a.design.join(), ...a.pins.map((pin) => "p=" + pin.design.join())].join("&");
+    if (model.is_page && location.hash !== hash) history.replaceState(null, "", hash);
   }
   function drawBounds() {
     bounds.replaceChildren(...parts.bounds.slice(0, 6).flatMap((bar) => {
@@ -134,7 +135,7 @@ export function render({ model, el }) {
     });
     matters = c.known === c.total ? new Set(c.matters) : matters;
     filter();
-    progress.replaceChildren(whole(c.known) + " of " + whole(c.total) + " changes known; of each parameter the best and the worst other value, and what it does to the objective (+ is better). ", ...(c.known < c.total ? [button("Evaluate changes", () => send("changes"))] : []));
+    progress.replaceChildren(whole(c.known) + " of " + whole(c.total) + " changes known; of each parameter the best and the worst other value, and what it does to " + c.measure + ". ", ...(c.known < c.total ? [button("Evaluate changes", () => send("changes"))] : []));
     const most = Math.max(1e-9, ...c.effects.map((e) => e.span));
     effects.replaceChildren(...c.effects.slice(0, 16).flatMap((e) => [made("span", space.parameters[e.place].name), ...[0, 1].map((k) => {
       if (!e.ends[k]) return made("span");
@@ -179,22 +180,37 @@ export function render({ model, el }) {
   agent.value = "auto"; text.readOnly = true; text.hidden = true; text.setAttribute("aria-label", "Copied text");
   const stop = button("Stop search", () => send("stop")); stop.hidden = true;
   const actions = made("section", null, "actions", [made("div", null, "bar", [
-    made("b", "Search from here"), agent, budget, button("Search", () => { send("search", { agent: agent.value, budget: Number(budget.value) }); stop.hidden = false; }, "primary"), stop,
+    made("b", "Search from here"), agent, budget, button("Search", () => { send("search", { agent: agent.value, budget: Number(budget.value) }); }, "primary"), stop,
     made("b", "Save"), name, button("Save", () => send("save", { name: name.value })),
     made("b", "Copy as"), ...["command", "python", "json"].map((f) => button(f, () => send("copy", { form: f }))),
     made("b", "Export"), form, button("Export", () => send("export", { form: form.value })), button("Report", () => send("report"))]), text, note]);
-  const takeText = () => { text.hidden = false; text.value = parts.text.text; text.select(); if (navigator.clipboard) navigator.clipboard.writeText(parts.text.text).catch(() => {}); };
+  const takeText = () => { text.hidden = false; text.value = parts.text.text; text.select(); note.textContent = "The text is below."; if (navigator.clipboard) navigator.clipboard.writeText(parts.text.text).then(() => { note.textContent = "Copied; the text is below, too."; }, () => {}); };
   const takeNotice = () => { note.textContent = parts.notice; };
   const takeFile = () => { const link = made("a"); link.href = URL.createObjectURL(new Blob([parts.file.text])); link.download = parts.file.name; link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 1000); };
 
   root.append(made("h1", space.title), made("p", space.task, "note"), actions, made("div", null, "columns", [left, middle, right]));
   el.replaceChildren(root);
-  if (model.is_page) document.head.append(made("style", "body { background: #ffffff; } @media (prefers-color-scheme: dark) { body { background: #16161a; } }"));
+  if (model.is_page) document.head.append(made("style", ":root { color-scheme: light dark; } body { background: #ffffff; } @media (prefers-color-scheme: dark) { body { background: #16161a; } }"));
   const draw = { answer: takeAnswer, changes: drawChanges, bounds: drawBounds, cloud: drawCloud, study: drawStudy, text: takeText, notice: takeNotice, file: takeFile };
-  model.on("msg:custom", ([part, content]) => { parts[part] = content; draw[part](); });
+  model.on("msg:custom", ([part, content]) => {
+    if (note.textContent === lost) { note.textContent = ""; takeAnswer(); }
+    heard = performance.now(); parts[part] = content; (draw[part] || (() => {}))();
+  });
   send("hello");
   // After a reload, and with another address, the page goes on with the design of its address.
-  const visit = () => { if (location.hash.startsWith("#d=") && location.hash.length > 3) send("load", { design: location.hash.slice(3).split(",") }); };
+  const visit = () => {
+    const given = new URLSearchParams(location.hash.slice(1)), pinned = given.getAll("p");
+    if (pinned.length) send("pins", { designs: pinned.map((p) => p.split(",")) });
+    if (given.get("d")) send("load", { design: given.get("d").split(",") });
+  };
   if (model.is_page) { visit(); addEventListener("hashchange", visit); }
+  // A server that has ended or a connection that is lost answers no more.
+  let heard = performance.now();
+  const lost = "No answer from archgym explore: has it ended? What is shown may be old.";
+  const listen = setInterval(() => {
+    if (!root.isConnected) { clearInterval(listen); return; }
+    if (performance.now() - heard > 9000) { note.textContent = lost; middle.classList.add("old"); state.textContent = lost; }
+    send("ping");
+  }, 3000);
   root.dataset.ready = "yes";
 }

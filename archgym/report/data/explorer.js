@@ -80,7 +80,7 @@ function explorer(root, about, picked) {
     pen.globalAlpha = 1; pen.fillStyle = colour("--accent");
     for (const i of front) if (keep[i]) { pen.beginPath(); pen.arc(px(x[i], w), py(y[i], h), 4, 0, 7); pen.fill(); }
     pen.strokeStyle = pen.fillStyle = colour("--ink"); pen.lineWidth = 2;
-    chosen.forEach((i, j) => { pen.beginPath(); pen.arc(px(x[i], w), py(y[i], h), 8, 0, 7); pen.stroke(); pen.fillText("AB"[j], px(x[i], w) + 10, py(y[i], h) - 8); });
+    chosen.forEach((i, j) => { pen.beginPath(); pen.arc(px(x[i], w), py(y[i], h), 8, 0, 7); pen.stroke(); pen.fillText((about.marks || "AB")[j], px(x[i], w) + 10, py(y[i], h) - 8); });
     pen.lineWidth = 1; pen.strokeRect(left, 12, w - left - 12, h - bottom - 12);
     pen.textAlign = "center";
     for (const v of ticks(...boxes.x, logs[0].checked, w < 500 ? 3 : 6)) { pen.textAlign = "center"; pen.fillText(plainNumber(v), px(v, w), h - 24); }
@@ -160,7 +160,7 @@ function explorer(root, about, picked) {
   });
   part("reset").addEventListener("click", () => { brushes = brushes.map(() => null); parameter.value = -1; value.textContent = ""; value.disabled = true; filter(); });
   addEventListener("resize", redraw); isDark.addEventListener("change", renew);
-  setTurn(0); table(); filter();
+  setTurn(about.marks ? 1 : 0); table(); filter();
   return (next) => {
     brushes = brushes.map((brush, j) => (String(next.parameters[j].values) === String(about.parameters[j].values) ? brush : null));
     about = next; ({ n, front, numbers, codes } = next);

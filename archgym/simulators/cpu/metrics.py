@@ -185,7 +185,7 @@ def breakdown(
     dram_pj: float | None = None,
     core_cycles: Sequence[int] = (),
 ) -> Mapping[str, Mapping[str, float]]:
-    """Return area and power of each structure, by the metrics that they sum to.
+    """Return area and power of each structure, and cycles by where dispatch slots go.
 
     Args:
       machine: Every parameter.
@@ -203,6 +203,10 @@ def breakdown(
         time_ns = counts["cycles"] / operation.ghz
         parts["power_mw"] = {
             each.name: each.leakage_mw + each.energy_pj / time_ns for each in found
+        }
+        parts["total_cycles"] = {
+            name.removesuffix("_percent").replace("_", "-"): counts["cycles"] * share / 100.0
+            for name, share in _top_down(machine, counts, core_cycles).items()
         }
     return parts
 

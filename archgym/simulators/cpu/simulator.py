@@ -347,7 +347,7 @@ class CpuSimulator(RowSimulator):
     def breakdown(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:
-        """Return area, and power on a workload, of each structure; nothing with `node=none`."""
+        """Return area, power and cycles by what they go to; nothing with `node=none`."""
         if self._operation is None:
             return {}
         if workload is None:

@@ -258,7 +258,7 @@ class KvSimulator(RowSimulator):
         aims = objectives(space)
         self.spec = self.spec.completed(
             # The times of servers are those of `moe`.
-            version=int(space == "serving"),
+            version=2 * int(space == "serving"),
             space=design_space(space, set_here),
             metrics=METRICS[space],
             objectives=aims,

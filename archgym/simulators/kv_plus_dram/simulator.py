@@ -79,7 +79,7 @@ class KvDramSimulator(Composition):
             "the parts equal vLLM's own classes and Ramulator 2.1; the traffic between "
             "them was compared with no server"
         ),
-        version=1,
+        version=2,
         evaluation_s=0.1,
         bounded_by=(
             *(f"kv.{name}" for name in design_space("serving", ()).names),

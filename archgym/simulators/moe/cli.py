@@ -182,7 +182,7 @@ def serve(
     )  # fmt: skip
     per_gpu = {"output_per_s_and_gpu": found["output_per_s"] / found["n_gpus"]}
     values = {key: found[key] for key in names} | per_gpu
-    ends = {key: interval(key, values[key], new) for key in ("ttft_mean_ms", "tpot_mean_ms")}
+    ends = {key: interval(simulator, key, values[key]) for key in ("ttft_mean_ms", "tpot_mean_ms")}
     if json:
         write_json({**values, "interval_90": ends, "not_measured": list(new)})
         return
@@ -255,6 +255,7 @@ def size(
     """
     from archgym.cli.kit import announce_compilation
     from archgym.simulators.moe.intervals import interval, news
+    from archgym.simulators.moe.metrics import UNDERSTATED
     from archgym.simulators.moe.sizing import simulator_of
     from archgym.simulators.moe.sizing import size as sized
 
@@ -267,8 +268,8 @@ def size(
     targets = _milliseconds("ttft-p99", ttft_p99), _milliseconds("tpot-p99", tpot_p99)
     found = sized(options, rate, *targets)
     # Without a release: what a user writes is what intervals were learned on.
-    new = news(simulator_of(options))
-    later = [max(1.0, interval(metric, 1.0, new)[1]) for metric in ("ttft_p99_ms", "tpot_p99_ms")]
+    simulator = simulator_of({**options, "request_rate": str(rate)})
+    later = [interval(simulator, metric, 1.0)[1] for metric in ("ttft_p99_ms", "tpot_p99_ms")]
     careful: int | None = None
     with suppress(InvalidArgumentError):
         careful = sized(options, rate, targets[0] / later[0], targets[1] / later[1]).n_gpus
@@ -299,5 +300,6 @@ def size(
     table(["what", "value"], [[key, cell] for key, cell in cells.items()])
     say(
         "Times, rates and power are those of one replica. The last rows are the ends of 90 % "
-        f"intervals{_not_measured(new)}, and accelerators if times are so long."
+        f"intervals{_not_measured(news(simulator))}, and accelerators if times are so long."
     )
+    say(f"Power is too low: {UNDERSTATED}.")

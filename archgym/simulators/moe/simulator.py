@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.physics.economics import (
-    SERVER_KW_PER_GPU,
     Ownership,
 )
 from archgym.simulators.cluster.kernel.fabric import contention
@@ -25,7 +24,6 @@ from archgym.simulators.kit import (
     InvalidSpaceError,
     Laws,
     Option,
-    P,
     Parameter,
     RowSimulator,
     SimulatorError,
@@ -34,7 +32,6 @@ from archgym.simulators.kit import (
     declared,
     default_workload,
     error_text,
-    parse_whole,
     require_kept,
 )
 from archgym.simulators.moe.costs import RELIEF, costs_of, measure_without, relieved
@@ -62,14 +59,12 @@ from archgym.simulators.moe.machine.engines import (
     ENGINE_NAMES,
     Engine,
     attention_bits,
-    check_release,
     precision_of,
 )
 from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import (
     NodePreset,
-    gpu_price,
     node,
     node_names,
 )
@@ -83,15 +78,19 @@ from archgym.simulators.moe.machine.plan import (
     is_uneven,
     plan,
 )
-from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
+from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.metrics import (
-    HOST_W,
     IDLE_W,
     INTACT,
     METRICS,
     OBJECTIVES,
     measure,
-    rent_metrics,
+)
+from archgym.simulators.moe.options import (
+    ACCELERATOR_DOLLARS,
+    ClientOptions,
+    PriceOptions,
+    ServerOptions,
 )
 from archgym.simulators.moe.space import (
     GPUS_OF_A_SERVER,
@@ -107,15 +106,12 @@ from archgym.simulators.moe.workloads.models import MoeModel
 from archgym.simulators.moe.workloads.presets import model as model_of
 from archgym.simulators.moe.workloads.presets import model_names
 from archgym.simulators.moe.workloads.requests import (
-    MAX_REQUESTS,
     MAX_TOKENS,
     Requests,
     uniform_requests,
 )
 from archgym.simulators.moe.workloads.workload import (
-    WAVES,
     Asked,
-    Client,
     Prepared,
     Promise,
     default_model,
@@ -130,10 +126,6 @@ logger = logging.getLogger(__name__)
 _RUNNING_TOKENS, _MOST_STEP_TOKENS = 1500, 32768
 # chosen: two minutes of arrivals, and as many as take seconds to serve.
 _SPAN_S, _MOST_ARRIVALS = 120.0, 4000
-# Share of the longest that the shortest request of InferenceX's clients has (random_range_ratio).
-_SHORTEST: Final = 0.8
-# chosen: an H100 by the press of 2023 and 2024, and an eighth of its server.
-_ACCELERATOR_DOLLARS: Final = 35_000.0
 _DEFAULT_OBJECTIVE: Final = {
     "edge-offload": "latency",
     "edge-offload-table": "latency",
@@ -186,8 +178,8 @@ class MoeSimulator(RowSimulator):
         name="moe",
         title="MoE serving",
         compared=(
-            "374 measured servers, as users write them: median error of TPOT 7 %, of TTFT 17 %; of "
-            "a model or GPU that was left out up to 12 % and 22 %"
+            "1,435 measured servers, as users write them: median error of TPOT 6 %, of TTFT 15 %; "
+            "of a model or GPU that was left out up to 13 % and 22 %"
         ),
         version=6,
         # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
@@ -228,190 +220,11 @@ class MoeSimulator(RowSimulator):
                 takes_file=True,
             ),
         ] = "",
-        engine: Annotated[
-            str,
-            Option(
-                "Serving engine whose measured constants count, or a file with an engine of your "
-                "own. By default `vllm` in `closed-loop`, else `ideal`.",
-                choices=ENGINE_NAMES,
-                takes_file=True,
-            ),
-        ] = "",
-        release: Annotated[
-            str, Option("Release of the engine, such as `vllm 0.11`; by default a typical one.")
-        ] = "",
-        precision: Annotated[
-            str,
-            Option("Format of the experts' weights, in place of `expert_bits`.", choices=(*BITS,)),
-        ] = "",
-        clients: Annotated[
-            int | None,
-            Option(
-                "Requests in flight of a closed loop, in place of arrivals, and of the parameter "
-                "in `closed-loop`; 0 for the workload's arrivals.",
-                high=MAX_REQUESTS // WAVES,
-            ),
-        ] = None,
-        lengths: Annotated[
-            str,
-            Option(
-                "Longest prompt and output of a closed loop [tokens], such as 1024+1024, in place "
-                "of the workload's."
-            ),
-        ] = "",
-        shortest: Annotated[
-            float | None,
-            Option(
-                "Share of `lengths` that the shortest have; lengths between are uniform. By "
-                "default 0.8 in `closed-loop`, as InferenceX's clients draw them, else 1.",
-                low=1e-6,
-                high=1,
-            ),
-        ] = None,
-        stagger: Annotated[
-            bool, Option("Clients start spread over the time of a request, not at once.")
-        ] = False,
-        request_rate: Annotated[
-            float | None,
-            Option(
-                "Requests that come in a second (Poisson), in place of clients, as `vllm bench "
-                "serve` and SGLang's `bench_serving` name it.",
-                low=1e-6,
-                high=1e6,
-                unit="1/s",
-            ),
-        ] = None,
-        max_concurrency: Annotated[
-            int | None,
-            Option(
-                "Requests in flight, as these benchmarks name `clients`.",
-                low=1,
-                high=MAX_REQUESTS // WAVES,
-            ),
-        ] = None,
-        gpu_usd_per_hour: Annotated[
-            float | None,
-            Option(
-                "Rent of an accelerator; by default a dated price of `data/prices.json`, where "
-                "there is one.",
-                low=1e-6,
-                high=1e6,
-                unit="$/h",
-            ),
-        ] = None,
-        ttft_ms: Annotated[
-            float | None,
-            Option("Promised time to the first token.", low=1e-3, high=1e9, unit="ms"),
-        ] = None,
-        tpot_ms: Annotated[
-            float | None,
-            Option("Promised time per further token.", low=1e-3, high=1e9, unit="ms"),
-        ] = None,
-        max_sequences: Annotated[
-            int | None,
-            Option(
-                "Most requests of each group that run at once in `closed-loop`.",
-                low=1,
-                high=1_000_000,
-            ),
-        ] = None,
-        step_tokens: Annotated[
-            int | None,
-            Option(
-                "Most tokens of a step of each group of `closed-loop`, in place of `max_tokens` "
-                "and `chunk_tokens`. An engine that splits prompts fills steps with them.",
-                low=1,
-                high=MAX_TOKENS,
-            ),
-        ] = None,
-        poll_steps: Annotated[
-            int, Option("Steps between two looks for new requests.", low=1, high=1_000_000)
-        ] = 1,
-        hold_steps: Annotated[
-            int,
-            Option("Most steps that prompts wait for others to share their step.", high=1_000_000),
-        ] = 0,
-        hold_prompts: Annotated[
-            int, Option("Prompts from which they wait no longer.", high=1_000_000)
-        ] = 0,
-        hold_tokens: Annotated[
-            int, Option("Tokens of a step from which they wait no longer.", high=MAX_TOKENS)
-        ] = 0,
-        memory_percent: Annotated[
-            float | None,
-            Option(
-                "Share of an accelerator's memory that may be used; by default the engine's.",
-                low=1,
-                high=100,
-                unit="%",
-            ),
-        ] = None,
-        block_tokens: Annotated[
-            int | None,
-            Option(
-                "Tokens of a block of keys and values that is taken on demand, by default the "
-                "engine's; 0 to keep room for all tokens of a request.",
-                high=1_000_000,
-            ),
-        ] = None,
-        prefix_cache_gb: Annotated[
-            float,
-            Option(
-                "Memory of each accelerator for prompts that others begin with, by the "
-                "`hash_ids` of a trace.",
-                high=1e6,
-                unit="GB",
-            ),
-        ] = 0.0,
-        expert_groups: Annotated[
-            int,
-            Option(
-                "Groups of accelerators that hold different experts, where they are spread; 0 for "
-                "each accelerator alone.",
-                high=4096,
-            ),
-        ] = 0,
-        prefill_workers: Annotated[
-            int,
-            Option("Servers that only read prompts, with clients and `decode_workers`.", high=1024),
-        ] = 0,
-        decode_workers: Annotated[
-            int, Option("Servers that only decode, with `prefill_workers`.", high=1024)
-        ] = 0,
-        draft_tokens: Annotated[
-            int,
-            Option(
-                "Tokens that are drafted for each sequence and step (multi-token prediction).",
-                high=MAX_DRAFTS,
-            ),
-        ] = 0,
-        acceptance: Annotated[
-            float,
-            Option("Probability that a draft is accepted where those before it were.", high=1),
-        ] = 0.8,
-        requests: Annotated[
-            int | None,
-            Option(
-                "First requests of the workload that are served, which a closed loop repeats; by "
-                "default all, and ten of each client at least. Few rank designs much as all do, in "
-                "a fraction of the time.",
-                low=1,
-                high=MAX_REQUESTS,
-            ),
-        ] = None,
-        output_tokens: Annotated[
-            int, Option("Most output tokens of a request.", low=1, high=MAX_TOKENS)
-        ] = MAX_TOKENS,
-        accelerator_dollars: Annotated[
-            float,
-            Option(
-                "Price of an accelerator with its part of the server; needs `years`.",
-                high=1e6,
-                unit="$",
-            ),
-        ] = _ACCELERATOR_DOLLARS,
         fidelity: str = "auto",
         *,
+        server: ServerOptions,
+        load: ClientOptions,
+        prices: PriceOptions,
         ownership: Ownership,
     ) -> None:
         """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
@@ -425,111 +238,54 @@ class MoeSimulator(RowSimulator):
           FileFormatError: A file holds something else.
           InvalidArgumentError: An option is outside its limits, or the space's designs choose it.
         """
-        if accelerator_dollars != _ACCELERATOR_DOLLARS and not ownership.years:
-            raise InvalidArgumentError("`accelerator_dollars` needs `years`, such as 3.")
-        self._assumes_price = bool(ownership.years) and accelerator_dollars == _ACCELERATOR_DOLLARS
-        price = P("n_gpus") * accelerator_dollars
-        servers = P("n_gpus") * SERVER_KW_PER_GPU - HOST_W / 1000.0
-        kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6 + servers
-        owned = ownership.metrics(price, kilowatts)
+        owned = prices.owned(ownership)
+        dollars = prices.accelerator_dollars
+        self._assumes_price = bool(ownership.years) and dollars == ACCELERATOR_DOLLARS
         is_closed = space == "closed-loop"
-        if max_concurrency is not None:
-            if clients is not None or request_rate is not None:
-                raise InvalidArgumentError(
-                    "`max_concurrency` must be left out with `clients` or `request_rate`; got "
-                    f"{max_concurrency}."
-                )
-            clients = max_concurrency
-        if request_rate is not None:
-            if clients:
-                raise InvalidArgumentError(
-                    f"`clients` must be left out with `request_rate`; got {clients}."
-                )
-            clients = 0
-        self._rate = request_rate
+        clients = load.in_flight()
+        self._server, self._load = server, load
         self._space_name = space
         self._steps = fidelity == "steps" or (fidelity == "auto" and is_closed)
         designs = design_space(space)
-        chooses_hardware = "hardware" in designs.names and gpu_usd_per_hour is None
-        if hardware and "hardware" in designs.names:
+        is_chosen = "hardware" in designs.names
+        if hardware and is_chosen:
             raise InvalidArgumentError(
                 f"`hardware` must be left out in space {space!r}, whose designs choose it; "
                 f"got {hardware!r}. Set it in a design: --set hardware=NAME."
             )
         self.node: NodePreset = node(hardware or HARDWARE[space])
         self.model: MoeModel = model_of(model) if model else default_model(space)
-        price_per_hour = gpu_usd_per_hour or gpu_price(self.node.gpu.name)
-        rent = rent_metrics(price_per_hour) if price_per_hour and not chooses_hardware else ()
+        rent = prices.rent(self.node.gpu.name, is_chosen=is_chosen)
         designs = with_gpus(designs, self.node.n_gpus)
         # Experts divide among powers of two.
         self._server_gpus = max(GPUS_OF_A_SERVER, 1 << (self.node.n_gpus.bit_length() - 1))
-        self._engine: Engine = engine_of(engine or ("vllm" if is_closed else "ideal"))
-        if (prefill_workers > 0) != (decode_workers > 0):
-            raise InvalidArgumentError(
-                "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
-                f"{prefill_workers} and {decode_workers}."
-            )
-        has_clients = clients if clients is not None else is_closed
-        if prefill_workers and not (has_clients and space in _WORKER_SPACES):
-            raise InvalidArgumentError(
-                f"`prefill_workers` needs `clients`, and a space whose experts are all in the "
-                f"accelerators' memory: {' or '.join(_WORKER_SPACES)}; got {space!r}."
-            )
-        self._promise = ttft_ms, tpot_ms
-        self._cut = requests, output_tokens
+        self._engine: Engine = engine_of(server.engine or ("vllm" if is_closed else "ideal"))
+        has_clients = bool(clients) if clients is not None else is_closed
+        server.check_workers(space, has_clients=has_clients)
         self._clients = clients if clients is not None else None if is_closed else 0
-        if shortest is None:
-            shortest = _SHORTEST if is_closed else 1.0
-        self._client = Client(_uniform(lengths, shortest), stagger, 0 if requests else WAVES)
-        tuning: dict[str, Any] = {
-            "poll_steps": poll_steps,
-            "hold_steps": hold_steps,
-            "hold_prompts": hold_prompts,
-            "hold_tokens": hold_tokens,
-            "memory_percent": memory_percent,
-            "block_tokens": block_tokens,
-            "prefix_cache_gb": prefix_cache_gb,
-            "expert_groups": expert_groups,
-            "prefill_workers": prefill_workers,
-            "decode_workers": decode_workers,
-            "draft_tokens": draft_tokens,
-            "acceptance": acceptance,
-            "clients": clients,
-            "precision": precision or None,
-            "release": check_release(release, self._engine.label),
-        }
-        self._tuning = {name: value for name, value in tuning.items() if value is not None}
-        self._step_tokens, self._max_sequences = step_tokens, max_sequences
+        self._client = load.client(is_closed=is_closed)
+        self._tuning = server.tuning(self._engine.label, clients)
         if not self.model.moe_layers and space != "closed-loop":
             raise InvalidArgumentError(
                 f"`model` must have experts in space {space!r}; {self.model.name} is dense. Take "
                 "space closed-loop."
             )
-        replaced = {
-            "spread": not self.model.moe_layers,
-            "clients": clients is not None, "expert_bits": precision, "max_tokens": step_tokens,
-            "chunk_tokens": step_tokens,
-        }  # fmt: skip
-        if any(replaced.values()):
-            kept = [name for name in designs.names if not replaced.get(name)]
-            designs = designs.restricted(keep=kept)
+        designs = _without_replaced(designs, self.model, server, clients)
         most = self._server_gpus * (_MOST_SERVERS if "servers" in designs.names else 1)
         # Only where a design may be so: reasons are part of a task's identity.
-        may_be = {"spread", "servers"} & {*designs.names} and not expert_groups
+        may_be = {"spread", "servers"} & {*designs.names} and not server.expert_groups
         further = (UNEVEN,) * bool(may_be and self.model.experts % most)
         if space == "closed-loop" and self._engine.label == "ideal":
             further += (APART,)
-        if hardware or model or engine:
+        if hardware or model or server.engine:
             designs = self._with_fitting_default(designs)
-        # Constants of engines were fitted to medians of TTFT.
-        version = self.spec.version if self._engine.label == "ideal" else 7
+        version = self.spec.version
         refused: tuple[str, ...] = ()
         if space in _ENGINE_SPACES:
             version = 8  # prompts longer than a step are split, as engines do
-        if is_closed or self._engine.label != "ideal":
-            version = 9  # launches overlap with kernels; defaults are those of benchmarks
-        if space in _ENGINE_SPACES:
             refused = (REFUSED,) * (not self._engine.chunks)
+        if is_closed or self._engine.label != "ideal" or server.poll_steps > 1:
+            version = 10  # prompt launches by layer, looks after prompts, limits of widened weights
         costs = costs_of(space)
         self.spec = self.spec.completed(
             space=designs,
@@ -562,12 +318,15 @@ class MoeSimulator(RowSimulator):
             logger.warning(
                 "The cost of ownership takes $%s for each accelerator, the price of an H100 with "
                 "its part of a server, for %s too: give `accelerator_dollars`.",
-                f"{_ACCELERATOR_DOLLARS:,.0f}", self.node.gpu.name,
+                f"{ACCELERATOR_DOLLARS:,.0f}", self.node.gpu.name,
             )  # fmt: skip
         asked = shipped(self.space.name, name, self.model)
-        ttft_ms, tpot_ms = self._promise
-        promise = Promise(ttft_ms or asked.promise.ttft_ms, tpot_ms or asked.promise.tpot_ms)
-        first, output_tokens = self._cut
+        promise = Promise(
+            self._load.ttft_ms or asked.promise.ttft_ms,
+            self._load.tpot_ms or asked.promise.tpot_ms,
+        )
+        first, output_tokens = self._load.requests, self._load.output_tokens
+        rate_per_s = self._load.request_rate
         client, requests = self._client, asked.requests
         is_looped = self._clients != 0
         if is_looped and requests.arrival_ns.any() and str(name) not in self.workload_names():
@@ -577,14 +336,14 @@ class MoeSimulator(RowSimulator):
             )
         # A closed loop serves as many requests as it is asked for.
         n = max(first or 0, len(requests)) if is_looped else len(requests)
-        if self._rate:
-            n = first or min(_MOST_ARRIVALS, max(n, round(_SPAN_S * self._rate)))
+        if rate_per_s:
+            n = first or min(_MOST_ARRIVALS, max(n, round(_SPAN_S * rate_per_s)))
         if client.uniform is not None:
             requests = uniform_requests(n, *client.uniform)
         elif n > len(requests):
             requests = requests.repeated(n)
-        if self._rate:
-            requests = requests.arriving(self._rate)
+        if rate_per_s:
+            requests = requests.arriving(rate_per_s)
         served = min(first or n, n)
         asked_for = max(first, self._clients or 0) if first else 0
         if asked_for > served:
@@ -888,11 +647,11 @@ class MoeSimulator(RowSimulator):
             "memory_percent": how.memory_percent,
             **self._tuning,
         }
-        if self._step_tokens:
-            changes["max_tokens"] = self._step_tokens * serving.data
+        if self._server.step_tokens:
+            changes["max_tokens"] = self._server.step_tokens * serving.data
             changes["chunk_tokens"] = changes["max_tokens"] if how.chunks else 0
-        if self._max_sequences:
-            changes["max_sequences"] = self._max_sequences * serving.data
+        if self._server.max_sequences:
+            changes["max_sequences"] = self._server.max_sequences * serving.data
         precision = str(changes.get("precision", ""))
         if precision:
             changes["expert_bits"] = BITS[precision]
@@ -1002,6 +761,22 @@ def _split(ready: Ready) -> Split:
     )  # fmt: skip
 
 
+def _without_replaced(
+    designs: DesignSpace, model: MoeModel, server: ServerOptions, clients: int | None
+) -> DesignSpace:
+    """Return a space without the parameters that options replace."""
+    replaced = {
+        "spread": not model.moe_layers,
+        "clients": clients is not None,
+        "expert_bits": server.precision,
+        "max_tokens": server.step_tokens,
+        "chunk_tokens": server.step_tokens,
+    }
+    if not any(replaced.values()):
+        return designs
+    return designs.restricted(keep=[name for name in designs.names if not replaced.get(name)])
+
+
 def _levels(
     known: Mapping[str, Parameter], name: str, default: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
@@ -1010,27 +785,6 @@ def _levels(
         return [{}]
     values = [known[name].value(place) for place in range(known[name].size)]
     return [{name: value} for value in sorted(values, reverse=True) if value <= default[name]]
-
-
-def _uniform(lengths: str, shortest: float) -> tuple[int, int, float] | None:
-    """Return the longest prompt and output, and the share that the shortest have.
-
-    Raises:
-      InvalidArgumentError: The text is not two numbers.
-    """
-    if not lengths:
-        return None
-    prompt, plus, output = lengths.partition("+")
-    if not plus:
-        raise InvalidArgumentError(
-            f"`lengths` must be the tokens of prompt and output, such as 1024+1024; "
-            f"got {lengths!r}."
-        )
-    tokens = [parse_whole("lengths", text, 1, MAX_TOKENS) for text in (prompt, output)]
-    return tokens[0], tokens[1], shortest
-
-
-_WORKER_SPACES: Final = ("closed-loop", "expert-parallel")
 
 
 def _placement(

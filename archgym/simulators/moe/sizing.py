@@ -69,14 +69,13 @@ def size(
     """
     targets = dict(zip(_TARGETS, (ttft_p99_ms, tpot_p99_ms), strict=True))
     best: Size | None = None
-    nearest = ""
+    nearest, has_built = "", False
     for design in _designs(options):
         lowest = _serve(options, design, _LOWEST)
-        if lowest is None:
-            continue
-        missed = _missed(lowest, targets)
-        if missed:
-            nearest = f"{missed} is {lowest[missed]:,.1f} ms with one request at a time"
+        if lowest is None or _missed(lowest, targets):
+            # The last deployment that can be built has the most accelerators.
+            if lowest is not None or not has_built:
+                nearest, has_built = _why(options, design, lowest, targets), lowest is not None
             continue
         capacity, beyond = _capacity(options, design, targets)
         replicas = math.ceil(rate_per_s / capacity)
@@ -93,8 +92,8 @@ def size(
             best = new
     if best is None:
         raise InvalidArgumentError(
-            f"No deployment on this server meets the targets: {nearest or 'the model does not fit'}"
-            ". Take more or faster accelerators, fewer bits (`precision`), or longer targets."
+            f"No deployment on this server meets the targets: {nearest}. Take more or faster "
+            "accelerators, fewer bits (`precision`), or longer targets."
         )
     return best
 
@@ -162,6 +161,42 @@ def _capacity(
         else:
             low = middle
     return low, beyond
+
+
+def _why(
+    options: Mapping[str, str],
+    design: Mapping[str, Any],
+    lowest: Mapping[str, float] | None,
+    targets: Mapping[str, float],
+) -> str:
+    """Return why a deployment meets no load: its memory, or the target that it misses.
+
+    Args:
+      options, design: The deployment.
+      lowest: Metrics at the lowest rate; None where the deployment cannot be built.
+      targets: Most of each metric.
+    """
+    missed = _missed(lowest, targets) if lowest is not None else ""
+    if lowest is not None and (missed != _TARGETS[0] or lowest["ttft_p50_ms"] > targets[missed]):
+        return f"{missed} is {lowest[missed]:,.1f} ms at {_LOWEST:g} requests a second"
+    simulator = simulator_of({**options, "request_rate": repr(_LOWEST)})
+    workload = simulator.workload(default_workload(simulator))
+    ready = simulator.prepared(design, workload)
+    tokens = int((ready.requests.prompt_tokens + ready.requests.output_tokens).max())
+    n_requests = ready.plan.max_context // tokens
+    usable_gb = ready.server.gpu.memory_gb * ready.serving.memory_percent / 100.0
+    memory = (
+        f"of {usable_gb:.1f} GB of memory that an accelerator may use, weights and buffers take "
+        f"{ready.plan.weight_bytes / 1e9:.1f} GB, which leaves room for the keys and values of "
+        f"{n_requests} of the longest requests ({tokens:,} tokens)"
+    )
+    if lowest is None:
+        return f"{ready.plan.infeasible}: {memory}"
+    # Most first tokens come in time. At so low a rate the others can only have waited for room.
+    return (
+        f"{missed} is {lowest[missed]:,.1f} ms at {_LOWEST:g} requests a second, since requests "
+        f"wait for memory: {memory}"
+    )
 
 
 def _reason(beyond: Mapping[str, float], targets: Mapping[str, float]) -> str:

@@ -182,7 +182,7 @@ def test_parts_sum_to_area_and_power() -> None:
     parts = breakdown_of(simulator, default, workload)
 
     row = metrics({})
-    for name in ("area_mm2", "power_mw"):
+    for name in ("area_mm2", "power_mw", "total_cycles"):
         assert sum(parts[name].values()) == pytest.approx(row[name], rel=1e-9)
     assert parts["area_mm2"]["llc"] > parts["area_mm2"]["l2"] > 0
     assert breakdown_of(simulator, default, None) == {"area_mm2": parts["area_mm2"]}

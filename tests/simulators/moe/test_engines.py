@@ -389,6 +389,21 @@ def engine_costs(name: str, hardware: str, **settings: Any) -> dict[str, float]:
     return dict(zip(COSTS, costs_of_engine(sizes, constants, serving.graphs), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("precision", "bits", "gain"), [("mxfp4", 4.25, 1.13), ("fp8", 8.0, 4800 / 3350)]
+)
+def test_multiprocessors_limit_the_bandwidth_of_widened_weights(
+    precision: str, bits: float, gain: float
+) -> None:
+    # H200 has the 132 multiprocessors of H100, and memory that is 1.43 times as fast.
+    h100, h200 = (
+        engine_costs("gpt-oss-120b", hardware, expert_bits=bits, precision=precision)
+        for hardware in ("h100", "h200")
+    )
+
+    assert h100["expert_weight_ns"] / h200["expert_weight_ns"] == pytest.approx(gain, rel=0.01)
+
+
 def test_steps_without_graphs_pay_for_launches() -> None:
     found, slow = (
         engine_costs("gpt-oss-120b", "h100", expert_bits=4.25, precision="mxfp4", graphs=graphs)

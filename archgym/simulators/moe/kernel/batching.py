@@ -66,10 +66,16 @@ def visible_ns(costs: Array, work: Work, state: State, request: int) -> float:
 def ingest(
     costs: Array, choices: Array, work: Work, state: State, counters: Array, now: float
 ) -> None:
-    """Accept the requests that have arrived."""
+    """Accept the requests that have arrived.
+
+    An engine that looks for them rarely also looks after each step with prompts.
+
+    Source:
+      SGLang, `SchedulerRecvSkipper`: a decode step counts 1, any other 1,000.
+    """
     numbers = state.numbers
     poll = choices[col.POLL_STEPS]
-    if poll > 1 and numbers[st.N_RUNNING] > 0 and whole(counters[col.N_STEPS]) % poll != 0:
+    if poll > 1 and numbers[st.N_RUNNING] > 0 and numbers[st.N_UNSEEN] % poll != 0:
         return
     clients = choices[col.CLIENTS]
     while numbers[st.N_ARRIVED] < choices[col.N_REQUESTS]:

@@ -78,7 +78,8 @@ LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, PACE, NOW = range(8)
     STEP,
     N_HELD,
     N_WAITED,
-) = range(18)
+    N_UNSEEN,
+) = range(19)
 
 
 class Work(NamedTuple):
@@ -117,7 +118,7 @@ class State(NamedTuple):
       layers: (4, n_layers) int64.
       worst_keys: (2, n_layers) float64, both sort keys of each layer's worst block.
       clocks: (8,) float64.
-      numbers: (18,) int64.
+      numbers: (19,) int64; `N_UNSEEN` counts decode steps since the last step with prompts.
       contents: (N_CONTENTS,) float64.
     """
 
@@ -163,6 +164,6 @@ def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> 
         layers=layers,
         worst_keys=np.zeros((2, n_layers)),
         clocks=np.zeros(8),
-        numbers=np.zeros(18, dtype=np.int64),
+        numbers=np.zeros(19, dtype=np.int64),
         contents=np.zeros(N_CONTENTS),
     )

@@ -185,7 +185,7 @@ def _n_alike(
         wait = max(1.0, np.ceil((visible - now) / state.clocks[st.PACE]))
         if wait < steps:
             poll = choices[col.POLL_STEPS]
-            late = -(whole(counters[col.N_STEPS]) + whole(wait)) % poll if poll > 1 else whole(0)
+            late = -(numbers[st.N_UNSEEN] + whole(wait)) % poll if poll > 1 else whole(0)
             steps = min(steps, whole(wait) + late)
     return max(whole(1), steps)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from archgym.simulators.kit.kernels import helper
 from archgym.simulators.moe.kernel import state as st
-from archgym.simulators.moe.kernel.state import State, Work
+from archgym.simulators.moe.kernel.state import State, Work, whole
 from archgym.simulators.moe.machine import columns as col
 
 Array = npt.NDArray[Any]
@@ -45,6 +45,8 @@ def count_steps(state: State, counters: Array, n_steps: float) -> None:
     found = state.contents
     n_tokens = found[st.N_WRITTEN] + found[st.N_PROMPT]
     counters[col.N_STEPS] += n_steps
+    unseen = state.numbers[st.N_UNSEEN] + whole(n_steps)
+    state.numbers[st.N_UNSEEN] = 0 if found[st.N_PROMPT] > 0.0 else unseen
     counters[col.N_PROMPT_TOKENS] += n_steps * found[st.N_PROMPT]
     counters[col.N_TOKENS] += n_steps * n_tokens
     counters[col.CONTEXT_READ] += n_steps * (found[st.DECODE_CONTEXT] + found[st.PROMPT_CONTEXT])

@@ -45,6 +45,15 @@ _FLOOR_BASE, _FLOOR_PER_DOUBLING = 0.5, 0.25
 _RING_BASE, _RING_PER_GPU, _RING_MOST = 1.1, 0.25, 3.0
 # Kernels of prompts that run without captured graphs: the experts' sorting and products too.
 _EXPERT_KERNELS: Final = 5
+# Linear attention reads prompts in chunks: norms of queries and keys, sums of gates, products of
+# keys, their inverse, its two products, states, and outputs, in place of one kernel of decoding
+# (flash-linear-attention, `chunk_gated_delta_rule_fwd`).
+_CHUNK_KERNELS: Final = 7
+# Widening weights takes multiprocessors time: H200, whose memory is 1.43 times as fast as that of
+# H100 with the same 132 of them, gains 1.12 (tables of sliced experts, TensorRT-LLM 1.3: 79 and
+# 62 % of the bandwidth; experiments/moe-errors.md). The rate of each is that of H100 [GB/s].
+_WIDENED_EACH: Final = 3350 / 132
+_WIDENING: Final = 0.67
 _LEAST: Final = 2.0
 # Datasheet rule of fixed times: shorter on larger dies, by the 16-bit peak. The peak is that of
 # H100. Tables of dense products of at most 16 tokens in 16 bits (AIConfigurator; SGLang 0.5.14,
@@ -103,6 +112,7 @@ class Dimensions(NamedTuple):
 
     Attributes:
       bandwidth: Memory bandwidth of a GPU [bytes/ns].
+      expert_bandwidth: Of that, what kernels of experts can use [bytes/ns].
       peak_dense, peak_experts, peak_wide: Peaks of dense products, experts, 16 bits [FLOP/ns].
       peak_plain: Peak of the products of plain feed-forward networks [FLOP/ns].
       link: Bandwidth between GPUs, one direction [bytes/ns].
@@ -116,6 +126,7 @@ class Dimensions(NamedTuple):
       pair_flops: Operations of a pair of prompt token and context on a GPU, layer average.
       decode_flops: Operations of a token of context in decoding on a GPU, layer average.
       kernels: Small kernels of a layer.
+      prompt_launches: Kernels of a layer in steps with prompts, experts included.
       further_reduces: All-reduces of a layer beyond two.
       inner: Inner size of an expert.
       top_k: Experts that a token uses.
@@ -124,6 +135,7 @@ class Dimensions(NamedTuple):
     """
 
     bandwidth: Number
+    expert_bandwidth: Number
     peak_dense: Number
     peak_experts: Number
     peak_wide: Number
@@ -146,6 +158,7 @@ class Dimensions(NamedTuple):
     pair_flops: Number
     decode_flops: Number
     kernels: Number
+    prompt_launches: Number
     further_reduces: Number
     inner: Number
     top_k: Number
@@ -176,6 +189,14 @@ def kernels(model: MoeModel, attention_bits: float) -> int:
     return found
 
 
+def _widening_gb_per_s(gpu: Gpu) -> float:
+    """Return the bandwidth of memory that kernels which widen weights can use [GB/s]."""
+    if not gpu.multiprocessors:
+        return gpu.memory_gb_per_s
+    each = gpu.memory_gb_per_s / gpu.multiprocessors
+    return float(gpu.memory_gb_per_s * min(1.0, _WIDENED_EACH / each) ** _WIDENING)
+
+
 def dimensions(
     model: MoeModel,
     gpu: Gpu,
@@ -189,6 +210,7 @@ def dimensions(
     kv_bits: float,
     plain_bits: float,
     plain_math_bits: float,
+    widens: bool,
 ) -> Dimensions:
     """Return the sizes of a model on equal GPUs.
 
@@ -204,6 +226,7 @@ def dimensions(
       kv_bits: Bits of a key or value.
       plain_bits: Bits of a plain feed-forward network's weight.
       plain_math_bits: Bits in which its products are computed.
+      widens: True if experts of 4 bits are computed in 16.
     """
     n_gpus = tensor * data
     heads_shared = model.kv_shares(tensor)
@@ -215,6 +238,7 @@ def dimensions(
         sequence_bytes = (1.0 - full) * 2 * 4 * model.linear.state_size / tensor
     return Dimensions(
         bandwidth=gpu.memory_gb_per_s,
+        expert_bandwidth=_widening_gb_per_s(gpu) if widens else gpu.memory_gb_per_s,
         peak_dense=gpu.tflops(attention_bits) * _GIGA,
         peak_experts=gpu.tflops(expert_bits) * _GIGA,
         peak_wide=gpu.bf16_tflops * _GIGA,
@@ -237,6 +261,9 @@ def dimensions(
         pair_flops=full * 2.0 * model.score_size / tensor,
         decode_flops=full * model.decode_flops / tensor,
         kernels=float(kernels(model, attention_bits)),
+        prompt_launches=kernels(model, attention_bits)
+        + _EXPERT_KERNELS
+        + (_CHUNK_KERNELS * (1.0 - full) if model.linear is not None else 0.0),
         further_reduces=1.0 if model.query_norm == "all" else 0.0,
         inner=float(model.expert_inner),
         top_k=float(model.top_k),
@@ -293,7 +320,7 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
     padded_row = (DISPATCH_BYTES + ACTIVATION_BYTES) * d.hidden + (
         2 * 2 * ACTIVATION_BYTES + 2 * DISPATCH_BYTES
     ) * d.inner / d.slices
-    eager = k.prompt_kernel_ns * (d.kernels + _EXPERT_KERNELS)
+    eager = k.prompt_kernel_ns * d.prompt_launches
     dense_memory = np.maximum(k.dense_memory, d.least_share)
     dense_flops = np.maximum(k.dense_flops, d.least_flops)
     costs = {
@@ -316,7 +343,10 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
         "sequence_ns": k.sequence_ns,
         "experts_ns": k.experts_ns * shorter,
         "launch_ns": kernel_ns,
-        "expert_weight_ns": d.expert / d.slices * d.expert_bytes / (k.expert_memory * d.bandwidth),
+        "expert_weight_ns": d.expert
+        / d.slices
+        * d.expert_bytes
+        / (k.expert_memory * d.expert_bandwidth),
         "expert_token_ns": 2.0 * d.expert / d.slices / (k.expert_flops * d.peak_experts),
         "routed_token_ns": moved / stream,
         "reduce_fixed_ns": reduce_floor,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -33,6 +33,7 @@ class Gpu:
       vendor: Maker, such as "nvidia" or "amd".
       generation: Architecture, such as "hopper"; engines' constants are shared within it.
       source: Source of the numbers.
+      multiprocessors: Streaming multiprocessors, by the datasheet; 0 where they do not limit.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Gpu:
     fp4_tflops: float = 0.0
     vendor: str = "nvidia"
     generation: str = ""
+    # Not part of its text, which identifies tasks of spaces that it changes no number of.
+    multiprocessors: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         _check("gpu", self, ("bf16_tflops", "memory_gb_per_s", "memory_gb"))

@@ -110,7 +110,7 @@ def engine_dimensions(model: MoeModel, node: NodePreset, serving: "Serving") -> 
         model, node.gpu, link_gb_per_s=link, tensor=serving.tensor, data=serving.data,
         expert=serving.expert, expert_bits=serving.expert_bits,
         attention_bits=serving.attention_bits, kv_bits=serving.kv_bits, plain_bits=plain_bits,
-        plain_math_bits=16.0 if narrower and is_widened else plain_bits,
+        plain_math_bits=16.0 if narrower and is_widened else plain_bits, widens=is_widened,
     )  # fmt: skip
 
 
