@@ -136,6 +136,8 @@ class DeclaredOption:
 
     def text(self, value: Any) -> str:
         """Return an option's value as a task's id states it, which `parsed` reads back."""
+        if value is None:
+            return ""
         if self.kind is bool:
             return str(value).lower()
         if self.kind is float:

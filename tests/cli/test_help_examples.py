@@ -32,6 +32,7 @@ PASTED = {
 # Examples that need files or minutes; the tests of their commands use the same texts.
 ELSEWHERE = {
     "--as",
+    "agents",
     "table",
     "--front-metrics",
     "--license",

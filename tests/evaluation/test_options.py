@@ -114,11 +114,19 @@ def test_every_option_of_a_group_is_listed_parsed_pickled_and_in_the_id(name: st
             assert option.parsed(option.text(option.default)) == option.default == each.default
             assert inspect.signature(kind).parameters[each.name].default == each.default
             ends = (option.option.high, option.option.low)
-            other = next(o for o in (*option.samples, *ends) if option.parsed(o) != each.default)
+            texts = {"release": ("vllm 0.11",), "lengths": ("512+128",)}.get(each.name, ())
+            samples = (*texts, *option.samples, *ends)
+            other = next(o for o in samples if option.parsed(o) != each.default)
             # Prices need a node or years, and the way of heat to the air needs windows.
             known = {"node": "7nm", "years": "3", "window_us": "1"}
             needed = {name: text for name, text in known.items() if name in listed}
-            simulator = make_simulator(kind, None, None, needed | {each.name: str(other)})
+            needed |= {"engine": "vllm"} if each.name == "release" else {}
+            # Workers of one kind need those of the other one, and clients.
+            is_worker = each.name in ("prefill_workers", "decode_workers")
+            if is_worker:
+                needed |= {"prefill_workers": "1", "decode_workers": "1", "clients": "8"}
+            space = "closed-loop" if is_worker else None
+            simulator = make_simulator(kind, space, None, needed | {each.name: str(other)})
             for made in (simulator, pickle.loads(pickle.dumps(simulator))):
                 assert made.spec.options[each.name] == option.text(option.parsed(other))
             chosen = [name for name in listed if name in simulator.spec.options]

@@ -10,10 +10,14 @@ from archgym.report.commands import older_version
 @pytest.mark.parametrize(
     ("space", "options", "sentence"),
     [
-        ("closed-loop", {}, "Simulator moe had version 6, and 9 is installed, which returns other"),
+        (
+            "closed-loop",
+            {},
+            "Simulator moe had version 6, and 10 is installed, which returns other",
+        ),
         ("closed-loop", {"measured": "0", "confidence": "0.9"}, "Simulator moe had version 6"),
-        ("single-server", {"engine": "vllm"}, "Simulator moe had version 6, and 9 is installed"),
-        ("closed-loop", {"engine": "ideal"}, "Simulator moe had version 6, and 9 is installed"),
+        ("single-server", {"engine": "vllm"}, "Simulator moe had version 6, and 10 is installed"),
+        ("closed-loop", {"engine": "ideal"}, "Simulator moe had version 6, and 10 is installed"),
         ("edge-offload", {}, ""),
     ],
 )
@@ -31,5 +35,5 @@ def test_older_version_is_named_where_options_decide_the_version(
 def test_task_with_older_constants_of_engines_is_refused_by_version() -> None:
     recipe = ag.Task.make("moe", space="closed-loop", requests="2").to_json()
 
-    with pytest.raises(InvalidArgumentError, match="`version` differs now: it was 6 and is 9"):
+    with pytest.raises(InvalidArgumentError, match="`version` differs now: it was 6 and is 10"):
         ag.Task.from_json({**recipe, "version": 6, "digest": "0" * 64})

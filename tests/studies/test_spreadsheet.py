@@ -187,7 +187,7 @@ def test_study_refuses_a_wrong_unit_as_files_do(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("hit_percent\n0.55\n", "`hit_percent` must be in percent, 100 times a fraction"),
-        ("output_per_s\n0.08\n", "1,000 times smaller than simulated, 0.00103"),
+        ("output_per_s\n0.08\n", "1,000 times smaller than simulated, 0.00102"),
         ("ttft_p50_ms\n0.45\n", "such as `ttft_p50_ms [s]`"),
     ],
 )
