@@ -1,7 +1,7 @@
 """Time from a slider's move to new numbers on the page of `archgym explore`, in Chromium.
 
 A move follows the answer to the one before after some 30 ms, as in a drag. Then all neighbours of
-a design at rest are waited for. The load of the machine is printed, since it counts.
+a design at rest are waited for, but no longer than 25 s. The load of the machine is printed, since it counts.
 
     python -m benchmarks.explore [SIMULATOR...]
 """
@@ -34,7 +34,7 @@ return (async () => {
     await until(() => page.dataset.design !== before);
     const count = () => page.dataset.changes.split("/").map(Number);
     const isAll = () => page.dataset.changed === page.dataset.design && count()[0] === count()[1];
-    if (rest) await until(isAll);
+    if (rest) await until(() => isAll() || performance.now() - began > 25000);
     took.push([rest ? performance.now() - began : Number(page.dataset.took), count()[1]]);
     await new Promise((end) => setTimeout(end, 30));
   }
