@@ -60,12 +60,14 @@ class FoundDesign:
       design: The design.
       not_understood: Settings of the files that no design has, and files that were not read.
       assumed: Parameters that the files do not decide, at their default values.
+      implied: Values that no setting states, and that follow from what the files leave out.
     """
 
     form: str
     design: Design
     not_understood: tuple[str, ...]
     assumed: Mapping[str, Any]
+    implied: Mapping[str, Any]
 
     @property
     def notes(self) -> list[str]:
@@ -74,6 +76,9 @@ class FoundDesign:
         if self.assumed:
             values = ", ".join(f"{name}={value}" for name, value in self.assumed.items())
             lines.append(f"Assumed, since the files do not say it: {values}")
+        if self.implied:
+            values = ", ".join(f"{name}={value}" for name, value in self.implied.items())
+            lines.append(f"Taken from what the files leave out: {values}")
         return lines
 
 
@@ -203,11 +208,16 @@ class _Search:
                 break
         if self._wrong(nearest):
             best, nearest = self._paired(best, nearest)
-        for place in range(self._space.n_parameters):
+        implied = []
+        for place in np.flatnonzero(nearest != default).tolist():
             other = nearest.copy()
             other[place] = default[place]
             other = self._space.canonical(other[None, :])[0]
-            nearest = other if self._distance(other) == best else nearest
+            distance = self._distance(other)
+            if distance == best:
+                nearest = other
+            elif (distance[0], distance[2]) == (best[0], best[2]):
+                implied.append(self._space.names[place])
         self._best = nearest
         if math.isinf(best[0]):
             raise InvalidDesignError(
@@ -235,7 +245,8 @@ class _Search:
             for place, parameter in enumerate(self._space.parameters)
             if active[place] and self._is_open(place)
         }
-        return FoundDesign(self._form, design, (*unclear, *unread), assumed)
+        left_out = {name: design[name] for name in implied}
+        return FoundDesign(self._form, design, (*unclear, *unread), assumed, left_out)
 
     def _descend(
         self, start: np.ndarray, held: int = -1

@@ -122,6 +122,17 @@ def test_files_as_tools_ship_them_are_read(tmp_path: Path) -> None:
     assert (cluster.design["policy"], cluster.design["splits"]) == ("FIFO", 16)
 
 
+def test_values_that_follow_from_what_is_left_out_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "run.sh"
+    path.write_text("vllm serve model --tensor-parallel-size 8 --max-num-seqs 64\n")
+
+    found = design_of_files(Task.make("moe", space="closed-loop"), path)
+
+    # 16 bits have an option, and so have 8.
+    assert found.implied["expert_bits"] == found.design["expert_bits"] == 4
+    assert "Taken from what the files leave out: expert_bits=4" in found.notes[-1]
+
+
 def test_commands_read_the_files_of_a_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     task = Task.make("dram", "cloud-1")
