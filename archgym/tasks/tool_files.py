@@ -129,7 +129,10 @@ def design_of_files(task: Task, path: Path) -> FoundDesign:
         raise FileFormatError(path, None, f"`{mistaken[0]}` must be one value; got several")
     forms = ", ".join(exports) or "none"
     raise FileFormatError(
-        path, None, f"states no design of {simulator.name!r} in one of its formats ({forms})"
+        path,
+        None,
+        f"states no design of {simulator.name!r} in one of its formats ({forms})",
+        "Name a file or folder of one of these tools, or a design in JSON",
     )
 
 

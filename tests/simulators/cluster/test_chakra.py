@@ -70,8 +70,9 @@ def test_operations_of_an_iteration_are_those_of_the_model() -> None:
 
     values = task.evaluate(task.space.indices_of({**task.space.default, "npus": (2, 1, 4)})[None])
     by_metric = dict(zip((spec.name for spec in task.metrics), values.values[0, 0], strict=True))
-    peak = 1e12 * 312.0
-    assert operations <= peak * by_metric["time_ms"] / 1e3
+    # Utilisation counts the model's own operations; those that are computed again come on top.
+    peak = 312e12 * by_metric["time_ms"] / 1e3
+    assert by_metric["mfu_percent"] / 100.0 * peak <= operations <= peak
     kinds = Counter(node.type for node in nodes)
     assert kinds[COMPUTE]
     assert kinds[COLLECTIVE]
