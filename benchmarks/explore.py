@@ -1,7 +1,8 @@
 """Time from a slider's move to new numbers on the page of `archgym explore`, in Chromium.
 
 A move follows the answer to the one before after some 30 ms, as in a drag. Then all neighbours of
-a design at rest are waited for, but no longer than 25 s. The load of the machine is printed, since it counts.
+a design at rest are waited for, but no longer than 25 s. The load of the machine is printed, since
+it counts.
 
     python -m benchmarks.explore [SIMULATOR...]
 """
