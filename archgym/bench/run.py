@@ -223,6 +223,7 @@ def _kill(program: "subprocess.Popen[bytes]") -> None:
 def _exchanged(words: list[str], server: TaskServer, seed: int, answer_s: float) -> int:
     """Let a program search, and return its exit status."""
     environment = {**os.environ, SEED_VARIABLE: str(seed)}
+    _watchdog.ready()
     try:
         program = subprocess.Popen(
             words,

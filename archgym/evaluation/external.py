@@ -283,6 +283,7 @@ class RunningPrograms:
         with self._lock:
             if self._stopped:
                 raise StudyInterrupted("The study was stopped; no other program starts.")
+            _watchdog.ready()
             process = _start(command, folder, environment, limits)
             _watchdog.watch(process.pid)
             self._groups.add(process.pid)

@@ -38,8 +38,10 @@ from archgym.tasks.task import Evaluation, Task
 Publish = Callable[[str, Any], None]
 EXPLORED = "explored"
 """Folder of a search's study in which designs that were saved by hand are logged."""
-# chosen: a part of the neighbours that runs while a new design waits for its turn [s].
+# chosen: a part of the neighbours, of which two may run beside a new design [s].
 _PART_S = 0.04
+# chosen: threads that evaluate neighbours, so that one slow design does not hold up the others.
+_CHANGING = 2
 # chosen: a shorter rest is a part of a drag [s].
 _REST_S = 0.06
 # chosen: drawings of neighbours follow at this rate [s].
@@ -128,6 +130,7 @@ class Session(Closing):
         self._followers: list[Follower] = []
         self._actions = ThreadPoolExecutor(1, "archgym-explore-action")
         self._explaining = ThreadPoolExecutor(1, "archgym-explore-bounds")
+        self._changing = ThreadPoolExecutor(_CHANGING, "archgym-explore-changes")
         if folder is not None:
             self._follow(folder)
             if (folder / EXPLORED / STUDY_NAME).is_file():
@@ -162,7 +165,7 @@ class Session(Closing):
             self._owned.is_stopped.set()
         with self._wake:
             self._wake.notify_all()
-        for pool in (self._actions, self._explaining):
+        for pool in (self._actions, self._explaining, self._changing):
             pool.shutdown(wait=False, cancel_futures=True)
 
     # ---- messages
@@ -259,7 +262,7 @@ class Session(Closing):
     def _show(self) -> None:
         self._publish("answer", self.state.answer_json())
 
-    # ---- evaluation, in one thread
+    # ---- evaluation: of the design in one thread, of its neighbours in others
 
     def _evaluate(self) -> None:
         done = 0
@@ -297,12 +300,19 @@ class Session(Closing):
                 f"A design takes {took_s:.1f} s: its {len(changed)} single changes are evaluated "
                 "when you press Evaluate changes."
             )
+            self._changing.submit(self._noting, partial(self._cloud, number))
         elif was_known or took_s <= _SLOW_S or self._wants_all:
             self._wants_all = False
-            self._evaluate_changes(number, rows, changed, _PART_S if was_known else took_s)
+            near = _Neighbours(state, rows, changed, _PART_S if was_known else took_s)
+            for _ in range(_CHANGING):
+                self._changing.submit(self._noting, partial(self._evaluate_changes, number, near))
+
+    def _cloud(self, number: int) -> None:
+        """Publish all designs that are known once nobody moves."""
         with self._wake:
-            if not self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
-                self._publish("cloud", state.cloud_json())
+            if self._wake.wait_for(lambda: self._is_stale(number), _IDLE_S):
+                return
+        self._publish("cloud", self.state.cloud_json())
 
     def _explain(self, number: int) -> None:
         """Publish what bounds the design; it is many evaluations, and a move must not wait."""
@@ -314,28 +324,16 @@ class Session(Closing):
         if not self._is_stale(number):
             self._publish("bounds", bounds)
 
-    def _evaluate_changes(
-        self, number: int, rows: np.ndarray, changed: list[tuple[int, int]], took_s: float
-    ) -> None:
-        """Evaluate neighbours in parts, so that a new design waits for one part at most."""
-        state = self.state
-        feasible = np.flatnonzero(state.task.space.feasible(rows))
-        # What is known takes no time, and would let the next part be far too large.
-        order = [row for row in feasible.tolist() if state.result(rows[row]) is None]
-        place, size, shown = 0, 1, time.monotonic()
-        while place < len(order):
-            # Some designs take much longer than others: a part is at most twice the last one.
-            size = max(1, min(256, 2 * size, int(size * _PART_S / max(took_s, 1e-4))))
-            began = time.monotonic()
-            state.evaluate(rows[order[place : place + size]])
-            place += size
-            took_s = time.monotonic() - began
-            if self._is_stale(number):
-                return
-            if time.monotonic() - shown > _EVERY_S:
-                self._publish("changes", state.changes_json(rows, changed))
-                shown = time.monotonic()
-        self._publish("changes", state.changes_json(rows, changed))
+    def _evaluate_changes(self, number: int, near: "_Neighbours") -> None:
+        """Evaluate parts of the neighbours in turn with other threads, until all are known."""
+        try:
+            while not self._is_stale(number) and near.evaluate_next():
+                if near.is_due() and not self._is_stale(number):
+                    self._publish("changes", near.to_json())
+        finally:
+            if near.is_last() and not self._is_stale(number):
+                self._publish("changes", near.to_json())
+                self._cloud(number)
 
     # ---- studies that are followed
 
@@ -448,6 +446,56 @@ class Session(Closing):
         found = search(task, agent=agent, budget=budget, start=start, folder=folder,
                        callbacks=[_Progress(self._searches, folder)])  # fmt: skip
         self._notice(f"The search ended after {found.evaluations} evaluations: {folder}.")
+
+
+@final
+class _Neighbours:
+    """Neighbours of one design, which some threads evaluate part by part."""
+
+    def __init__(
+        self, state: Exploration, rows: np.ndarray, changed: list[tuple[int, int]], took_s: float
+    ) -> None:
+        self._state, self._rows, self._changed = state, rows, changed
+        feasible = np.flatnonzero(state.task.space.feasible(rows))
+        # What is known takes no time, and would let the next part be far too large.
+        unknown = [row for row in feasible.tolist() if state.result(rows[row]) is None]
+        self._waiting = deque(unknown)
+        self._lock = threading.Lock()
+        self._took_s, self._size = took_s, 1
+        self._shown, self._threads = time.monotonic(), _CHANGING
+
+    def evaluate_next(self) -> bool:
+        """Evaluate the next part; return False if there is none."""
+        with self._lock:
+            # Some designs take much longer than others: a part is at most twice the last one.
+            fitting = int(self._size * _PART_S / max(self._took_s, 1e-4))
+            self._size = size = max(1, min(256, 2 * self._size, fitting))
+            part = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
+        if not part:
+            return False
+        began = time.monotonic()
+        self._state.evaluate(self._rows[part])
+        with self._lock:
+            self._took_s, self._size = time.monotonic() - began, size
+        return True
+
+    def is_due(self) -> bool:
+        """Return True if the page should show what is known by now."""
+        with self._lock:
+            is_due = time.monotonic() - self._shown > _EVERY_S
+            if is_due:
+                self._shown = time.monotonic()
+            return is_due
+
+    def is_last(self) -> bool:
+        """Count a thread that ends; return True if it is the last one."""
+        with self._lock:
+            self._threads -= 1
+            return self._threads == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known of the neighbours."""
+        return self._state.changes_json(self._rows, self._changed)
 
 
 @final

@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -16,7 +17,10 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.capabilities import bottlenecks_of, breakdown_of
+from archgym.evaluation.external import ExternalSimulator
+from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.limits import LIMITED_REWARD, Limit
+from archgym.evaluation.restriction import bare
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.report.commands import evaluate_command, task_title
 from archgym.report.explain import single_changes
@@ -88,6 +92,9 @@ class Exploration:
         self._known: dict[bytes, Result] = {}
         self._rows: dict[bytes, np.ndarray] = {}
         self._lock = threading.Lock()
+        # A function of the user may keep what it counts; simulators of their own are threadsafe.
+        is_users = isinstance(bare(task.simulator), FunctionSimulator | ExternalSimulator)
+        self._turn: AbstractContextManager[Any] = threading.Lock() if is_users else nullcontext()
         self.best: np.ndarray | None = None
 
     # ---- moving
@@ -158,15 +165,18 @@ class Exploration:
     def evaluate(self, designs: np.ndarray) -> list[Result]:
         """Return results of designs, (n, n_parameters); those that are not known run in one batch.
 
+        Several threads may evaluate at once; functions and programs of a user's take turns.
+
         Raises:
           SimulatorError: The simulator broke on the whole batch.
         """
         rows = self.task.space.canonical(np.asarray(designs, dtype=np.int64))
         keys = [row.tobytes() for row in rows]
-        found = {key: self._known[key] for key in keys if key in self._known}
+        found = {key: known for key in keys if (known := self._known.get(key)) is not None}
         new = [n for n, key in enumerate(keys) if key not in found and keys.index(key) == n]
         if new:
-            ran = self.task.evaluate(rows[new])
+            with self._turn:
+                ran = self.task.evaluate(rows[new])
             for at, n in enumerate(new):
                 failure = ran.failures.get(at, "")
                 result = Result(ran.values[at], ran.reason[at], float(ran.reward[at]), failure)

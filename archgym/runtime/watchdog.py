@@ -99,7 +99,7 @@ class Watchdog:
 
     With them it kills the processes that `mark` marked, which may have left their group.
 
-    It is a shell that starts with the first group. Where none can be started, nobody watches.
+    It is a shell that `ready` starts. Where none can be started, nobody watches.
     """
 
     def __init__(self) -> None:
@@ -107,13 +107,20 @@ class Watchdog:
         self._owner = 0
         self._shell: subprocess.Popen[bytes] | None = None
 
-    def watch(self, group: int) -> None:
-        """Register a process group, which is killed when this process ends."""
+    def ready(self) -> None:
+        """Start the shell; called before a program starts, which could else outlive this process.
+
+        A shell takes some milliseconds, in which a signal could end this process.
+        """
         with self._lock:
             # A process that was forked from its owner needs one of its own.
             if self._owner != os.getpid():
                 self._owner = os.getpid()
                 self._shell = _start()
+
+    def watch(self, group: int) -> None:
+        """Register a process group, which is killed when this process ends."""
+        self.ready()
         self._say(f"+ {group}\n")
 
     def forget(self, group: int) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError
+from archgym.evaluation.function import FunctionSimulator
 from archgym.explorer.session import EXPLORED, Searches, Session
 from archgym.explorer.subject import explore, task_of_folder
 from archgym.files.lease import Lease
+from archgym.spaces.parameter import Integer
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tasks.task import Task
@@ -114,6 +116,43 @@ def test_parts_of_neighbours_stay_short_where_some_are_known() -> None:
 
     assert sum(simulator.sizes) >= len(feasible) - 5
     assert max(simulator.sizes) <= 4
+
+
+def test_move_does_not_wait_for_neighbours_of_the_last_design() -> None:
+    """A neighbour of the first design, of depth 8, takes until it is let go."""
+    simulator = SlowSimulator()
+    simulator.go, simulator.asked = threading.Event(), []
+    task = Task.make(simulator, toy_task().workloads[0].source)
+    with opened(task) as (session, shown):
+        shown.wait(lambda: 7 in simulator.asked)
+        for index in (1, 3, 4):
+            session.take({"kind": "set", "place": 2, "index": index})
+            shown.wait(lambda: shown.parts["answer"]["known"], seconds=5)
+            assert shown.parts["answer"]["design"][2] == str(index)
+        assert not simulator.go.is_set()
+        simulator.go.set()
+        shown.wait(lambda: shown.is_done(session) and shown.parts.get("cloud", {}).get("n", 0) > 5)
+
+
+def test_functions_of_a_user_are_never_called_twice_at_once() -> None:
+    inside, most = 0, 0
+
+    def cache(design: Mapping[str, Any]) -> dict[str, float]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.002)
+        inside -= 1
+        return {"latency_ns": 2.0 + 8.0 / design["ways"] + design["sets"]}
+
+    parameters = [Integer(name="ways", low=1, high=9), Integer(name="sets", low=1, high=9)]
+    task = Task.make(FunctionSimulator(cache, parameters, {"latency_ns": "minimise"}))
+    with opened(task) as (session, shown):
+        for index in (1, 3, 4):
+            session.take({"kind": "set", "place": 0, "index": index})
+            shown.wait(lambda: shown.is_done(session))
+
+    assert most == 1
 
 
 def test_move_does_not_wait_for_what_bounds_the_last_design(
