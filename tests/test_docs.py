@@ -12,6 +12,10 @@ from types import ModuleType
 import pytest
 
 from archgym.cli.app import run
+from archgym.errors import ArchGymError
+from archgym.evaluation.options import make_simulator
+from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.rules.domain import domain, domain_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -87,6 +91,33 @@ def test_long_blocks_of_a_page_run(
     for kind, text in blocks(page, slow=True):
         # As written it trains for a minute or more; a tenth shows that it runs.
         run_block(kind, text.replace("20_000", "2_000"), {"__name__": "block"})
+
+
+def options_in_sentences() -> Iterator[tuple[str, str, str]]:
+    """Page, name and value of the options that sentences and tables name with a value."""
+    for page in PAGES:
+        sentences = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+        for name, value in re.findall(r"--option ([a-z_]+)=([^`\s]+)", sentences):
+            if not value.isupper():  # FILE and N stand for a value.
+                yield page, name, value
+
+
+@pytest.mark.parametrize(("page", "name", "value"), list(options_in_sentences()))
+def test_options_in_sentences_are_accepted(page: str, name: str, value: str) -> None:
+    if any(name in domain(each).options for each in domain_names()):
+        return  # An option of `rule`, whose values a trace decides.
+    topic, known = Path(page).stem, simulator_names()
+    kinds = [simulator_class(each) for each in ((topic,) if topic in known else known)]
+    refusals = []
+    for kind in kinds:
+        for space in kind.spec.space_names or (None,):
+            try:
+                make_simulator(kind, space, None, {name: value})
+                return
+            except ArchGymError as error:
+                refusals.append(str(error))
+
+    pytest.fail("\n".join(refusals))
 
 
 def test_generated_pages_are_up_to_date_and_links_lead_somewhere() -> None:
