@@ -39,11 +39,11 @@ SEALED: Final[Mapping[str, frozenset[str]]] = {
 # Releases whose first requests compile: their means have seconds that no median has.
 _COMPILES: Final = ("0.5.5", "0.5.6", "0.5.7")
 _COMPILATION, _CACHED = "compilation", "prefix cache"
-# Models of other names with the same dimensions; attention to chosen tokens alone is left out.
-_SAME: Final = {
+SAME: Final = {
     "DeepSeek-V3.1": "deepseek-v3", "DeepSeek-V3.2": "deepseek-v3",
     "DeepSeek-Math-V2": "deepseek-v3", "Qwen3-Coder-Next": "qwen3-next-80b-a3b",
 }  # fmt: skip
+"""Models of other names with the same dimensions; attention to chosen tokens is left out."""
 WRITTEN: Final = ("model", "hardware", "engine", "precision", "lengths", "clients")
 """Options that a user writes."""
 _ANY_LENGTH: Final = 1e-6
@@ -114,7 +114,7 @@ def _as_served(cells: Mapping[str, str]) -> dict[str, str]:
     ]
     found = {
         **cells,
-        "model": _SAME.get(cells["model"], cells["model"]),
+        "model": SAME.get(cells["model"], cells["model"]),
         "isl": str(longest[0]), "osl": str(longest[1]),
         "random_range_ratio": str(_ANY_LENGTH),
         "requests": str(n),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.commands.accuracy import accuracy_app
 from archgym.cli.commands.sweep import report_outcome
 from archgym.cli.console.progress import SweepProgress
 from archgym.cli.console.signals import prompt_stops, resumable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 bench_app = command_group(
     "bench", "Benchmark agents on suites of tasks: list, run, report, verify, serve."
 )
+bench_app.add_typer(accuracy_app)
 
 SuiteOption = Annotated[
     str,

@@ -1,0 +1,70 @@
+"""`archgym bench accuracy`: questions on measured serving, and scores of predictions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archgym.cli.console.terminal import number, say, table, write_json
+from archgym.cli.options.groups import command_group
+from archgym.cli.options.task import JsonOption
+
+accuracy_app = command_group(
+    "accuracy", "Score any simulator on measured LLM serving: questions, score."
+)
+
+
+@accuracy_app.command()
+def questions(
+    out: Annotated[Path, typer.Option("--out", help="New folder for the files.", metavar="FOLDER")],
+    json: JsonOption = False,
+) -> None:
+    """Write questions on each group that is left out, and the rows to learn from.
+
+    FOLDER/AXIS/GROUP/ has questions.csv without answers and learn.csv with answers. Predictions are
+    one CSV with the columns axis, id, tpot_ms, tpot_low_ms, tpot_high_ms, ttft_ms, ttft_low_ms and
+    ttft_high_ms; all but axis and id may be left out.
+    """
+    from archgym.bench.accuracy import measured_rows, split, split_digest, write_questions
+
+    write_questions(out)
+    groups = {axis: len(of) for axis, of in split().items()}
+    if json:
+        write_json({"rows": len(measured_rows()), "groups": groups, "digest": split_digest()})
+        return
+    table(
+        ("axis", "groups", "questions"),
+        [(axis, str(len(of)), f"{sum(map(len, of.values())):,}") for axis, of in split().items()],
+    )
+    say(f"{len(measured_rows()):,} measured rows; checksum of the split: {split_digest()}")
+
+
+@accuracy_app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="CSV of predictions.", metavar="PREDICTIONS.csv")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Show errors of predictions for each kind of what is left out.
+
+    A row without a prediction counts as a miss, and one without an interval as outside of it.
+    """
+    from archgym.bench.accuracy import score as scored
+    from archgym.bench.accuracy import split_digest
+
+    found = scored(predictions)
+    if json:
+        write_json({"digest": split_digest(), "scores": [each.to_json() for each in found]})
+        return
+    numbers = "median %", "90th percentile %", "bias %", "in 90 % interval", "width"
+    rows = []
+    for each in found:
+        values = each.median, each.p90, each.bias, each.coverage, each.width
+        shown = ["–" if value is None else number(value) for value in values]
+        rows.append((each.axis, each.quantity, str(each.rows), str(each.missing), *shown))
+    table(("left out", "time", "rows", "missing", *numbers), rows)
+    if missing := sum(each.missing for each in found):
+        say(f"Predictions that are missing, and count as misses: {missing:,}.")
+    say("Width: median of an interval's upper over its lower end.")
+    say(f"Checksum of the split: {split_digest()}")
