@@ -10,6 +10,7 @@ from tests.cli.test_help import COMMANDS
 from tests.cli.test_sweep import PLAN
 
 WRITERS = {
+    "bench accuracy questions --out": "",
     "bench run --out": "random --task soc-cava-cost",
     "bench serve --out": "soc-cava-cost",
     "codesign --out": "cpu+dram",
