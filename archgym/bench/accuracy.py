@@ -48,7 +48,8 @@ _VERSION: Final = re.compile(r"(\d+\.\d+)(\.\d+)?")
 # chosen: a hundred times the predictions of all rows; and a time no server takes [ms].
 _MAX_BYTES, _MAX_MS = 2**26, 1e12
 _MAX_ECHO: Final = 60
-_TIMES: Final = [f"{name}{end}_ms" for name in QUANTITIES for end in ("", "_low", "_high")]
+TIMES: Final = [f"{name}{end}_ms" for name in QUANTITIES for end in ("", "_low", "_high")]
+"""Columns of predictions besides axis and id."""
 
 
 @cache
@@ -196,7 +197,11 @@ def score(path: str | Path) -> list[AccuracyScore]:
       FileFormatError: The file is torn or hostile; the message names the line.
       StorageError: It cannot be read.
     """
-    predicted = read_predictions(path)
+    return scores(read_predictions(path))
+
+
+def scores(predicted: Mapping[tuple[str, str], Mapping[str, float]]) -> list[AccuracyScore]:
+    """Return the scores of predictions, as `read_predictions` gives them."""
     by_id = {row["id"]: row for row in measured_rows()}
     found = []
     for axis, groups in split().items():
@@ -242,8 +247,14 @@ def _score(
     )
 
 
-def read_predictions(path: str | Path) -> dict[tuple[str, str], dict[str, float]]:
+def read_predictions(
+    path: str | Path, only: tuple[str, str] | None = None
+) -> dict[tuple[str, str], dict[str, float]]:
     """Return predictions by axis and id, then by column; empty cells are left out.
+
+    Args:
+      path: File of all groups, or of one.
+      only: Axis and group of a file of one, which has no column `axis`.
 
     Raises:
       FileFormatError: The file is torn or hostile; the message names the line.
@@ -259,24 +270,23 @@ def read_predictions(path: str | Path) -> dict[tuple[str, str], dict[str, float]
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise _refused(path, line, "predictions must be UTF-8") from None
+    keys = {"axis", "id"} if only is None else {"id"}
     reader = csv.reader(io.StringIO(text), strict=True)
     found: dict[tuple[str, str], dict[str, float]] = {}
     try:
         columns = next(reader, [])
-        if len(set(columns)) < len(columns) or not {"axis", "id"} <= set(columns) <= {
-            "axis",
-            "id",
-            *_TIMES,
-        }:
-            what = f"columns must be axis, id and some of {', '.join(_TIMES)}, each once"
+        if len(set(columns)) < len(columns) or not keys <= set(columns) <= {*keys, *TIMES}:
+            what = f"columns must be {', '.join(sorted(keys))} and some of {', '.join(TIMES)}"
             raise _refused(path, 1, what)
         asked = {axis: {i for ids in of.values() for i in ids} for axis, of in split().items()}
+        if only is not None:
+            asked = {only[0]: set(split()[only[0]][only[1]])}
         for cells in reader:
             if len(cells) != len(columns):
                 what = f"a row must have {len(columns)} cells; it has {len(cells)}"
                 raise _refused(path, reader.line_num, what)
             row = dict(zip(columns, cells, strict=True))
-            axis, one = row.pop("axis"), row.pop("id")
+            axis, one = row.pop("axis") if only is None else only[0], row.pop("id")
             if one not in asked.get(axis, ()):
                 what = f"axis and id must be those of a question; got {axis!r:.60}, {one!r:.60}"
                 raise _refused(path, reader.line_num, what)

@@ -35,8 +35,8 @@ END_S = 10.0
 """chosen: time that a program has to end after its last answer [s]."""
 ANSWER_S = 600.0
 """chosen: time that a program has for each line [s]."""
-# So that no program outlives this process, however it ends.
-_watchdog = Watchdog()
+watchdog = Watchdog()
+"""Watchdog of programs, so that none outlives this process, however it ends."""
 
 
 def bench_plan(
@@ -212,10 +212,11 @@ class _Lines:
 
     def _end(self) -> None:
         logger.warning("The program wrote no line for %g s and was ended.", self._limit_s)
-        _kill(self._program)
+        kill_session(self._program)
 
 
-def _kill(program: "subprocess.Popen[bytes]") -> None:
+def kill_session(program: "subprocess.Popen[bytes]") -> None:
+    """Kill a program that leads a session, and all that it started."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(program.pid, signal.SIGKILL)
 
@@ -223,7 +224,7 @@ def _kill(program: "subprocess.Popen[bytes]") -> None:
 def _exchanged(words: list[str], server: TaskServer, seed: int, answer_s: float) -> int:
     """Let a program search, and return its exit status."""
     environment = {**os.environ, SEED_VARIABLE: str(seed)}
-    _watchdog.ready()
+    watchdog.ready()
     try:
         program = subprocess.Popen(
             words,
@@ -236,7 +237,7 @@ def _exchanged(words: list[str], server: TaskServer, seed: int, answer_s: float)
         raise MissingProgramError(f"Program {words[0]!r} cannot be started: {error}.") from None
     assert program.stdin is not None
     assert program.stdout is not None
-    _watchdog.watch(program.pid)
+    watchdog.watch(program.pid)
     try:
         with suppress(BrokenPipeError):
             serve(server, _Lines(program, program.stdout, answer_s), program.stdin)
@@ -246,8 +247,8 @@ def _exchanged(words: list[str], server: TaskServer, seed: int, answer_s: float)
         try:
             program.wait(END_S)
         except subprocess.TimeoutExpired:
-            _kill(program)
+            kill_session(program)
             program.wait()
-        _watchdog.forget(program.pid)
+        watchdog.forget(program.pid)
         program.stdout.close()
     return program.returncode

@@ -98,7 +98,7 @@ def test_missing_predictions_count_as_misses(tmp_path: Path) -> None:
     ("text", "line", "what"),
     [
         (b"", 1, "columns must be axis, id"),
-        (b"axis,id,tpot_ms,tpot_ms\n", 1, "each once"),
+        (b"axis,id,tpot_ms,tpot_ms\n", 1, "columns must be"),
         (b"axis,id,price\n", 1, "columns must be"),
         (b"axis,id,tpot_ms\ngpu,m0001\n", 2, "must have 3 cells; it has 2"),
         (b"axis,id,tpot_ms\ngpu,m0001,nan\n", 2, "`tpot_ms` must be a number above 0"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.test_accuracy import predictions
+from tests.bench.test_entries import program
 from tests.cli.conftest import Archgym
 
 
@@ -21,3 +22,17 @@ def test_commands_write_questions_and_print_scores(tmp_path: Path, archgym: Arch
     assert shown.out.count("configuration") == 2
     tpot = next(s for s in read["scores"] if (s["axis"], s["quantity"]) == ("gpu", "tpot"))
     assert tpot["median"] == pytest.approx(10.0)
+
+
+@pytest.mark.slow
+def test_commands_run_a_program_and_verify_its_entry(tmp_path: Path, archgym: Archgym) -> None:
+    ran = archgym("bench", "accuracy", "run", program(tmp_path), "--out", tmp_path / "entry")
+    accepted = archgym("bench", "accuracy", "verify", tmp_path / "entry")
+    with (tmp_path / "entry" / "predictions.csv").open("a") as file:
+        file.write("gpu,m0001,1,,,,,\n")
+    refused = archgym("bench", "accuracy", "verify", tmp_path / "entry", "--json")
+
+    assert (ran.code, accepted.code, refused.code) == (0, 0, 1)
+    assert "configuration" in ran.out
+    assert accepted.out.startswith("Accepted; the answers were ")
+    assert refused.json["refusals"] == ["predictions.csv was changed after the run"]

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 
 accuracy_app = command_group(
-    "accuracy", "Score any simulator on measured LLM serving: questions, score."
+    "accuracy", "Score any simulator on measured LLM serving: questions, score, run, verify."
 )
 
 
@@ -68,3 +69,56 @@ def score(
         say(f"Predictions that are missing, and count as misses: {missing:,}.")
     say("Width: median of an interval's upper over its lower end.")
     say(f"Checksum of the split: {split_digest()}")
+
+
+LimitOption = Annotated[
+    float,
+    typer.Option("--limit-seconds", help="Time of the program for each group.", min=0.1),
+]
+
+
+@accuracy_app.command()
+def run(
+    command: Annotated[
+        str,
+        typer.Argument(
+            help="Program with its arguments in quotes, or a function of the current folder.",
+            metavar="COMMAND|MODULE:FUNCTION",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="New folder of the entry.", metavar="FOLDER")],
+    limit_seconds: LimitOption = 3600.0,
+    json: JsonOption = False,
+) -> None:
+    """Ask a program about each group, in a process and folder of its own, and show its score.
+
+    The folder is the program's last argument, or the function's only one. It holds learn.csv and
+    questions.csv; the program writes predictions.csv with the columns id, tpot_ms and so on.
+    """
+    from archgym.bench.entries import run_entry
+
+    with prompt_stops():
+        run_entry(command, out, limit_seconds)
+    score(out / "predictions.csv", json)
+
+
+@accuracy_app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of the entry.")],
+    limit_seconds: LimitOption = 3600.0,
+    json: JsonOption = False,
+) -> None:
+    """Run an entry's program again, away from the answers, and refuse what differs."""
+    from archgym.bench.entries import hidden_from, verify_entry
+
+    with prompt_stops():
+        refusals, is_hidden = verify_entry(folder, limit_seconds), bool(hidden_from())
+    if json:
+        write_json({"accepted": not refusals, "hidden": is_hidden, "refusals": refusals})
+    else:
+        for refusal in refusals:
+            say(f"refused: {refusal}")
+        reach = "out of" if is_hidden else "within"
+        say(f"{'Refused' if refusals else 'Accepted'}; the answers were {reach} its reach.")
+    if refusals:
+        raise typer.Exit(1)
