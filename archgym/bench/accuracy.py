@@ -45,8 +45,10 @@ _CONFIGURATION_FOLDS, _RELEASE_FOLDS = 3, 5
 _DEPLOYMENT: Final = ("model", "precision", "gpu", "engine")
 _LAYOUT: Final = (*_DEPLOYMENT, "tensor", "data", "expert", "prompt_tokens", "output_tokens")
 _VERSION: Final = re.compile(r"(\d+\.\d+)(\.\d+)?")
-# chosen: a hundred times the predictions of all rows; and a time no server takes [ms].
-_MAX_BYTES, _MAX_MS = 2**26, 1e12
+MAX_BYTES: Final = 2**26
+"""chosen: a hundred times the predictions of all rows [byte]."""
+# chosen: a time that no server takes.
+_MAX_MS: Final = 1e12
 _MAX_ECHO: Final = 60
 TIMES: Final = [f"{name}{end}_ms" for name in QUANTITIES for end in ("", "_low", "_high")]
 """Columns of predictions besides axis and id."""
@@ -72,7 +74,7 @@ def split() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
         "gpu": [row["gpu"] for row in rows],
         "model": [row["architecture"] for row in rows],
         "engine": [row["engine"] for row in rows],
-        "release": _fifths([_release(row) for row in rows]),
+        "release": _fifths([release_of(row) for row in rows]),
     }
     return {
         axis: {
@@ -100,8 +102,8 @@ def _fifths(releases: Sequence[str]) -> list[str]:
     return [fifth.get(name, "") for name in releases]
 
 
-def _release(row: Row) -> str:
-    """Return engine and minor release; patch releases of SGLang differ like minor ones."""
+def release_of(row: Row) -> str:
+    """Return engine and minor release of a row; patch releases of SGLang differ like minor ones."""
     found = _VERSION.search(row["release"])
     if found is None:
         return f"{row['engine']} development" if row["release"] else ""
@@ -262,9 +264,9 @@ def read_predictions(
     """
     path = Path(path)
     with open_file(path) as file, storage_errors(path, "read"):
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise _refused(path, None, f"predictions must have at most {_MAX_BYTES} bytes")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise _refused(path, None, f"predictions must have at most {MAX_BYTES} bytes")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from archgym.bench.accuracy import (
+    MAX_BYTES,
     TABLE,
     TIMES,
     group_files,
@@ -102,12 +103,13 @@ def verify_entry(folder: str | Path, limit_s: float = LIMIT_S) -> list[str]:
     """
     path = Path(folder) / _PREDICTIONS
     entry = _entry(Path(folder) / _ENTRY)
-    stated = read_predictions(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_member(path) as file, storage_errors(path, "read"):
+        digest = hashlib.sha256(file.read(MAX_BYTES)).hexdigest()
     if entry["split"] != split_digest():
         return ["the rows or their groups are others than those of this release"]
     if entry[_PREDICTIONS] != digest:
         return [f"{_PREDICTIONS} was changed after the run"]
+    stated = read_predictions(path)
     found = [
         f"{each.axis}: the median error of {each.median:.2g} % is below that of repeated runs"
         for each in scores(stated)

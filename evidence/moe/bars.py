@@ -93,7 +93,7 @@ def read_more(reference: Path, *, sealed: bool) -> list[Measured]:
         if cells["suspect"] or cells["spec_decoding"] != "none" or is_sealed != sealed:
             continue
         try:
-            found.append(measured_row(_as_served(cells), models, gpus))
+            found.append(measured_row(as_served(cells), models, gpus))
         except (KeyError, ValueError) as error:
             if "a model that is known" not in str(error):
                 raise FileFormatError(
@@ -103,7 +103,7 @@ def read_more(reference: Path, *, sealed: bool) -> list[Measured]:
     return found
 
 
-def _as_served(cells: Mapping[str, str]) -> dict[str, str]:
+def as_served(cells: Mapping[str, str]) -> dict[str, str]:
     """Return a row whose lengths have the means that were served, as `measured_row` takes it."""
     means = float(cells["in_mean"]), float(cells["out_mean"])
     n = int(float(cells["requests"]))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,11 @@ def program(folder: Path, cheat: str = "") -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cheat", ["", SEARCHES])
-def test_program_is_given_no_answer_and_accepted_again(cheat: str, tmp_path: Path) -> None:
+def test_program_is_given_no_answer_and_accepted_again(
+    cheat: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Folders of other runs on this machine are none of this one's.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     run_entry(program(tmp_path, cheat), tmp_path / "entry")
 
     found = score(tmp_path / "entry" / "predictions.csv")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import number, say, table, write_json
+from archgym.cli.console.terminal import say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 
@@ -58,16 +58,16 @@ def score(
     if json:
         write_json({"digest": split_digest(), "scores": [each.to_json() for each in found]})
         return
-    numbers = "median %", "90th percentile %", "bias %", "in 90 % interval", "width"
+    numbers = "median %", "p90 %", "bias %", "held %", "width"
     rows = []
     for each in found:
         values = each.median, each.p90, each.bias, each.coverage, each.width
-        shown = ["–" if value is None else number(value) for value in values]
+        shown = ["–" if value is None else f"{value:.1f}" for value in values]
         rows.append((each.axis, each.quantity, str(each.rows), str(each.missing), *shown))
     table(("left out", "time", "rows", "missing", *numbers), rows)
     if missing := sum(each.missing for each in found):
         say(f"Predictions that are missing, and count as misses: {missing:,}.")
-    say("Width: median of an interval's upper over its lower end.")
+    say("Held: rows in their 90 % interval. Width: median of its upper over its lower end.")
     say(f"Checksum of the split: {split_digest()}")
 
 
