@@ -11,6 +11,7 @@ from tests.cli.test_sweep import PLAN
 
 WRITERS = {
     "bench accuracy questions --out": "",
+    "bench accuracy run --out": "true",
     "bench run --out": "random --task soc-cava-cost",
     "bench serve --out": "soc-cava-cost",
     "codesign --out": "cpu+dram",
