@@ -29,8 +29,8 @@ COMMANDS = {
     "export": "export default dram --as dramsys --out new",
 }
 # Commands that refuse what exists: a file of these names is whole, however early the kill came.
-WRITTEN_ONCE = ("dataset build", "dataset file")
-ENDS = ("new", "new.parquet")
+WRITTEN_ONCE = ("dataset build", "dataset file", "proxy train")
+ENDS = ("new", "new.parquet", "new.npz")
 
 
 def killed_at(command: list[str], number: int) -> bool:
