@@ -10,6 +10,30 @@ from typing import Any, Final
 from archgym.errors import FileFormatError
 
 _DEFAULTED: Final = re.compile(r"\$\{\w+:-([^}]*)\}")
+# Options by their long names, with other spellings that the tools read (vLLM's engine arguments,
+# SGLang's server arguments, llama.cpp's `common/arg.cpp`).
+_LONG: Final = {
+    "tensor-parallel-size": "-tp --tp --tp-size",
+    "pipeline-parallel-size": "-pp --pp --pp-size",
+    "data-parallel-size": "-dp --dp --dp-size",
+    "expert-parallel-size": "--ep --ep-size",
+    "enable-expert-parallel": "-ep",
+    "quantization": "-q",
+    "batch-size": "-b",
+    "ubatch-size": "-ub",
+    "parallel": "-np",
+    "n-gpu-layers": "-ngl --gpu-layers",
+    "n-cpu-moe": "-ncmoe",
+    "cache-type-k": "-ctk",
+    "cache-type-v": "-ctv",
+    "flash-attn": "-fa",
+    "split-mode": "-sm",
+    "threads": "-t",
+    "draft-max": "--draft --draft-n",
+}
+_SPELLINGS: Final = {word: name for name, words in _LONG.items() for word in words.split()}
+# What an engine does of itself: a command that is silent on it means this (vLLM 0.12).
+OPTION_DEFAULTS: Final = {"vllm": {"enable-chunked-prefill": True}}
 # chosen: more than any memory has channels.
 _MOST_COPIES: Final = 1_024
 
@@ -17,7 +41,8 @@ _MOST_COPIES: Final = 1_024
 def command_options(text: str) -> Iterator[tuple[str, str | bool, int]]:
     """Yield the options of command lines with their values and lines, and exported variables.
 
-    An option without a value is True, and `${NAME:-value}` is its value.
+    An option without a value is True, or False as `--no-NAME`; `${NAME:-value}` is its value. Names
+    are the long ones, with hyphens.
 
     Raises:
       FileFormatError: A line with options has an open quotation.
@@ -25,6 +50,8 @@ def command_options(text: str) -> Iterator[tuple[str, str | bool, int]]:
     Example:
       >>> list(command_options("serve --port 8000 --quiet"))
       [('port', '8000', 1), ('quiet', True, 1)]
+      >>> list(command_options("serve -tp 8 --log_level 2 --no-quiet"))
+      [('tensor-parallel-size', '8', 1), ('log-level', '2', 1), ('quiet', False, 1)]
     """
     for number, line in enumerate(text.replace("\\\n", " \n").splitlines(), 1):
         try:
@@ -34,14 +61,34 @@ def command_options(text: str) -> Iterator[tuple[str, str | bool, int]]:
                 continue
             raise FileFormatError("command line", number, str(error)) from None
         for word, following in pairwise([*words, "--"]):
-            name, separator, value = word.removeprefix("--").partition("=")
+            name, separator, value = word.partition("=")
             if word == "export":
                 name, _, value = following.partition("=")
                 yield name, value, number
-            elif word.startswith("--") and name:
-                is_flag = not separator and following.startswith("--")
+            elif _is_option(name) and name != "--":
+                is_flag = not separator and _is_option(following)
                 given = value if separator else following
-                yield name, is_flag or _DEFAULTED.sub(r"\1", given), number
+                yield *option_of(name, is_flag or _DEFAULTED.sub(r"\1", given)), number
+
+
+def option_of(name: str, value: Any) -> tuple[str, Any]:
+    """Return an option under its long name, and its value; `no-NAME` switches it off.
+
+    Example:
+      >>> option_of("tp_size", 4), option_of("--no-enable-expert-parallel", True)
+      (('tensor-parallel-size', 4), ('enable-expert-parallel', False))
+    """
+    # Variables of the environment are upper case.
+    plain = name if name.isupper() else name.replace("_", "-")
+    spelt = plain if plain.startswith("-") else f"--{plain}"
+    long = _SPELLINGS.get(spelt, spelt.removeprefix("--"))
+    if isinstance(value, bool) and long.startswith("no-"):
+        return long.removeprefix("no-"), not value
+    return long, value
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("--") or word in _SPELLINGS
 
 
 def python_settings(text: str) -> dict[str, Any]:

@@ -5,7 +5,9 @@ the one whose settings are those of the file. It is found parameter by parameter
 needs no second table of names.
 """
 
+import glob
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,7 +26,12 @@ from archgym.evaluation.capabilities import Stating, stated_settings
 from archgym.evaluation.restriction import unrestricted
 from archgym.evaluation.simulator import Simulator, Workload
 from archgym.evaluation.stand_in import stood_in_for
-from archgym.files.tool_texts import command_options, python_settings
+from archgym.files.tool_texts import (
+    OPTION_DEFAULTS,
+    command_options,
+    option_of,
+    python_settings,
+)
 from archgym.files.yaml_document import Node, read_document, read_json, read_text
 from archgym.spaces.design import Design
 from archgym.tasks.task import Task
@@ -42,6 +49,7 @@ _STARTS: Final = 4
 _MOST_TRIED: Final = 50_000
 _MOST_PAIRED: Final = 10_000
 _SHOWN: Final = 60
+_MOST_SHOWN: Final = 20
 # What `kit.exports` writes for readers, and not for the tool.
 _DESCRIBING: Final = ("README.md", "expected.json")
 # Timeloop marks nodes of an architecture.
@@ -158,6 +166,18 @@ class _Search:
             # Options of a command line, which engines read from a file as well.
             self._given = {key[1:]: value for key, value in given.items()}
             self._where = {key[1:]: place for key, place in where.items()}
+        is_command = any(key[0] == "--" for key in self._names)
+        if is_command and all(len(key) == 1 and key not in self._names for key in given):
+            # The other way round: a file of options that a command line may have as well.
+            named = {key: option_of(str(key[0]), value) for key, value in given.items()}
+            self._given = {("--", name): value for name, value in named.values()}
+            self._where = {("--", name): where[key] for key, (name, _) in named.items()}
+        if any(key[0] == "--" for key in self._given):
+            for name, value in OPTION_DEFAULTS.get(form, {}).items():
+                key = ("--", name)
+                if key in self._names and key not in self._given:
+                    self._given = {**self._given, key: value}
+                    self._where = {**self._where, key: "default of the engine"}
         self.n_known = len(self._names & self._given.keys())
 
     def _settings(self, indices: np.ndarray) -> Leaves | None:
@@ -181,7 +201,7 @@ class _Search:
             return math.inf, math.inf, math.inf
         n_unequal, size = 0, 0.0
         for key, value in self._given.items():
-            if key not in own or own[key] != value:
+            if not _is_said(own, key, value):
                 n_unequal += 1
                 size += _difference(own.get(key), value)
         return n_unequal, float(len(own.keys() - self._given.keys())), size
@@ -233,7 +253,7 @@ class _Search:
         roots = {key[0] for key in self._names}
         unclear: dict[str, None] = {}
         for key, value in self._given.items():
-            if key in own and own[key] == value:
+            if _is_said(own, key, value):
                 continue
             if key[0] == "--" and not is_command:
                 unclear[f"{self._where[key].partition(':')[0]}: options of a command"] = None
@@ -241,6 +261,7 @@ class _Search:
             known = f"; designs have {str(own[key])[:_SHOWN]}" if key in own else ""
             text = _shown(key, value) + known if key[0] in roots else str(key[0])
             unclear[f"{self._where[key]}: {text}"] = None
+        unclear = dict.fromkeys(_first(unclear))
         design = self._space.design_at(self._best)
         active = self._space.active(self._best[None, :])[0]
         assumed = {
@@ -295,14 +316,14 @@ class _Search:
             (place, other)
             for place in range(self._space.n_parameters)
             for other in self._others(start, place)
-            if any((self._settings(other) or {}).get(key) == self._given[key] for key in wrong)
+            if any(_is_said(self._settings(other) or {}, key, self._given[key]) for key in wrong)
         ]
 
     def _wrong(self, indices: np.ndarray) -> dict[Key, Any]:
         """Return what a design says of settings that some design has, where the files differ."""
         own = self._settings(indices) or {}
         known = self._names & self._given.keys()
-        return {key: own.get(key) for key in known if own.get(key) != self._given[key]}
+        return {key: own.get(key) for key in known if not _is_said(own, key, self._given[key])}
 
     def _others(self, start: np.ndarray, place: int) -> Iterator[np.ndarray]:
         """Yield the designs that differ in one parameter, as far as there are not too many."""
@@ -321,6 +342,24 @@ class _Search:
             other[place] != self._best[place] and self._distance(other) == best
             for other in self._others(self._best, place)
         )
+
+
+def _is_said(own: Leaves, key: Key, value: Any) -> bool:
+    """Return True if settings say a value; a switch that they lack is off."""
+    return own[key] == value if key in own else value is False
+
+
+def _first(lines: Mapping[str, None]) -> Iterator[str]:
+    """Yield lines `FILE:LINE: text`, of each file the first ones and how many there are besides."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        name = line.partition(":")[0]
+        counts[name] += 1
+        if counts[name] <= _MOST_SHOWN:
+            yield line
+    for name, count in counts.items():
+        if count > _MOST_SHOWN:
+            yield f"{name}: {count - _MOST_SHOWN} more"
 
 
 def _difference(own: Any, given: Any) -> float:
@@ -347,7 +386,8 @@ def _plain(value: Any) -> Any:
         except ValueError:
             return text
     try:
-        return float(value)
+        # Tools print fewer digits than a double has.
+        return float(f"{float(value):.12g}")
     except (OverflowError, ValueError):
         return str(value)[:_SHOWN]
 
@@ -379,6 +419,8 @@ def _read(path: Path) -> tuple[Leaves, dict[Key, str], list[str]]:
                 raise FileFormatError(path, None, f"has more than {_MOST_FILES} files")
             if found.is_file():
                 paths.append(found)
+    else:
+        paths += _named(path)
     given: Leaves = {}
     where: dict[Key, str] = {}
     unread = []
@@ -395,9 +437,33 @@ def _read(path: Path) -> tuple[Leaves, dict[Key, str], list[str]]:
             key = ("prefill", *key) if each.name.startswith(_PREFILL) else key
             if len(given) == _MOST_LEAVES:
                 raise FileFormatError(each, line, f"has more than {_MOST_LEAVES} settings")
-            given[key] = _plain(value)
+            plain = _plain(value)
+            if reader is _json and given.get(key, plain) != plain:
+                setting = ".".join(map(str, key))
+                raise FileFormatError(
+                    path,
+                    None,
+                    f"has two values of {setting}, in {where[key]} and {each.name}",
+                    "Name one of the two files",
+                )
+            given[key] = plain
             where[key] = each.name if line is None else f"{each.name}:{line}"
     return given, where, unread
+
+
+def _named(path: Path) -> list[Path]:
+    """Return the files that a simulation of DRAMSys names, beside it in `configs`."""
+    if path.suffix != ".json":
+        return []
+    data = read_json(path)
+    simulation = data.get("simulation") if isinstance(data, dict) else None
+    names = simulation.values() if isinstance(simulation, dict) else ()
+    found: list[Path] = []
+    for name in names:
+        if isinstance(name, str) and name.endswith(".json") and Path(name).name == name:
+            for parent in (path.parent, path.parent.parent):
+                found += sorted(parent.glob(f"configs/*/{glob.escape(name)}"))
+    return [each for each in dict.fromkeys(found) if each.is_file()]
 
 
 Entries = Iterator[tuple[Key, Any, int | None]]
