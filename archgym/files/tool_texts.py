@@ -19,6 +19,7 @@ _LONG: Final = {
     "expert-parallel-size": "--ep --ep-size",
     "enable-expert-parallel": "-ep",
     "quantization": "-q",
+    "ctx-size": "-c",
     "batch-size": "-b",
     "ubatch-size": "-ub",
     "parallel": "-np",
@@ -32,6 +33,8 @@ _LONG: Final = {
     "draft-max": "--draft --draft-n",
 }
 _SPELLINGS: Final = {word: name for name, words in _LONG.items() for word in words.split()}
+# Words after which short spellings are those of an engine, and not of a shell's command.
+_ENGINE: Final = re.compile(r"serve|(.*/)?llama-[a-z-]+|(sglang|vllm|dynamo)\..*")
 # What an engine does of itself: a command that is silent on it means this (vLLM 0.12).
 OPTION_DEFAULTS: Final = {"vllm": {"enable-chunked-prefill": True}}
 # chosen: more than any memory has channels.
@@ -42,7 +45,7 @@ def command_options(text: str) -> Iterator[tuple[str, str | bool, int]]:
     """Yield the options of command lines with their values and lines, and exported variables.
 
     An option without a value is True, or False as `--no-NAME`; `${NAME:-value}` is its value. Names
-    are the long ones, with hyphens.
+    are the long ones, with hyphens; short ones count after the name of an engine.
 
     Raises:
       FileFormatError: A line with options has an open quotation.
@@ -60,13 +63,15 @@ def command_options(text: str) -> Iterator[tuple[str, str | bool, int]]:
             if "--" not in line:
                 continue
             raise FileFormatError("command line", number, str(error)) from None
+        is_engine = False
         for word, following in pairwise([*words, "--"]):
+            is_engine = is_engine or _ENGINE.fullmatch(word) is not None
             name, separator, value = word.partition("=")
             if word == "export":
                 name, _, value = following.partition("=")
                 yield name, value, number
-            elif _is_option(name) and name != "--":
-                is_flag = not separator and _is_option(following)
+            elif _is_option(name, is_engine) and name != "--":
+                is_flag = not separator and _is_option(following, is_engine)
                 given = value if separator else following
                 yield *option_of(name, is_flag or _DEFAULTED.sub(r"\1", given)), number
 
@@ -87,8 +92,8 @@ def option_of(name: str, value: Any) -> tuple[str, Any]:
     return long, value
 
 
-def _is_option(word: str) -> bool:
-    return word.startswith("--") or word in _SPELLINGS
+def _is_option(word: str, is_engine: bool) -> bool:
+    return word.startswith("--") or (is_engine and word in _SPELLINGS)
 
 
 def python_settings(text: str) -> dict[str, Any]:

@@ -370,7 +370,7 @@ def _difference(own: Any, given: Any) -> float:
 
 
 def _shown(key: Key, value: Any) -> str:
-    return f"{'.'.join(map(str, key))} = {str(value)[:_SHOWN]}"
+    return f"{'.'.join(map(str, key)).replace('--.', '--', 1)} = {str(value)[:_SHOWN]}"
 
 
 def _plain(value: Any) -> Any:

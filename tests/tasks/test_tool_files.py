@@ -18,6 +18,7 @@ from archgym.errors import (
 from archgym.evaluation.capabilities import Stating, stated_settings
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.files.tool_texts import command_options
 from archgym.report.export import export_design
 from archgym.tasks.task import Task
 from archgym.tasks.tool_files import design_of_files, states_design
@@ -158,6 +159,27 @@ def test_every_spelling_of_an_option_is_the_same_design(tmp_path: Path) -> None:
     assert all(each.design == found[0].design for each in found)
     assert all(each.not_understood == found[0].not_understood for each in found)
     assert found[0].design["tensor"] == 4
+
+
+def test_short_options_of_other_commands_are_no_engines(tmp_path: Path) -> None:
+    path = tmp_path / "run.sh"
+    path.write_text("pip install -q vllm\npython3 -c 'import vllm'\nllama-server -c 4096\n")
+
+    assert list(command_options(path.read_text())) == [("ctx-size", "4096", 3)]
+
+
+def test_the_number_of_workers_that_prefill_is_read_from_a_command(tmp_path: Path) -> None:
+    task = Task.make("kv", space="serving")
+    design = {**task.space.default, "prefill_workers": 2, "workers": 4}
+    indices = task.space.canonical(task.space.indices_of(design)[None])[0]
+    files = export_design(task, indices, "dynamo")
+    files.write(tmp_path / "folder")
+
+    found = design_of_files(task, tmp_path / "folder")
+
+    assert (found.design["workers"], found.design["prefill_workers"]) == (4, 2)
+    assert not found.not_understood
+    assert "the design has 2" in str(files.files["README.md"])
 
 
 @pytest.mark.parametrize(

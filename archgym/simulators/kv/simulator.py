@@ -487,11 +487,13 @@ def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str | bytes]:
     files, differences = {}, []
     command = about["command"]
     found = found_of(form, design)
-    alone = found.pop("prefill", None)
-    if alone is not None and role is not None:
+    alone, n_prefill = found.pop("prefill", None), design.get("prefill_workers", 0)
+    if n_prefill and role is not None:
         how = f"CONFIG=prefill-{name}" if name else f"ROLE={role['prefill']}"
-        differences.append(f"{how} makes run.sh start a worker of prefill.")
-        if name:
+        differences.append(
+            f"{how} makes run.sh start a worker of prefill; the design has {n_prefill}."
+        )
+        if alone is not None:
             files[f"prefill-{name}"] = yaml.safe_dump(alone, sort_keys=False)
     if name:
         files[name] = yaml.safe_dump(found, sort_keys=False)
@@ -504,11 +506,17 @@ def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str | bytes]:
 
 
 def found_of(form: str, design: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a tool by key; workers that only prefill are a member of them."""
+    """Return the settings of a tool by key.
+
+    Workers that only prefill are a member of them, or a number where the tool reads no file: their
+    command is that of the others.
+    """
     role, n_prefill = TOOLS[form].get("role"), design.get("prefill_workers", 0)
     if not n_prefill or role is None:
         return _found(form, design, {})
     found = _found(form, design, {role["key"]: role["decode"]})
+    if not TOOLS[form].get("file"):
+        return {**found, **({"PREFILL_WORKERS": n_prefill} if "WORKERS" in found else {})}
     alone = _found(form, {**design, "workers": n_prefill}, {role["key"]: role["prefill"]})
     return {**found, "prefill": alone}
 
