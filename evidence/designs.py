@@ -3,8 +3,8 @@
     python -m evidence.designs FORM [PLACE [COUNT]]
 
 `FORM` is the format of a tool, and `PLACE` its program or folder, as for `archgym confirm --at`.
-With it, the rows of the tool, a design on a workload each, are written again. The model is then
-compared with them.
+With it, the rows of the tool, a design on a workload each, are written again; a stopped run
+continues. The model is then compared with them.
 """
 
 import gzip
@@ -82,10 +82,20 @@ PAIRS: Final[Mapping[str, Pair]] = {
     ),
     "champsim": Pair(
         "cpu", "ChampSim, commit 2ff2501",
-        tuple({"instructions": text} for text in ("12000", "24000")),
         (
-            "hash-join-small", "pointer-chase-small", "graph-search", "b-tree", "sparse-matrix",
-            "sort", "stencil", "interpreter", "rules",
+            {"instructions": "12000"},
+            {"instructions": "24000"},
+            {"instructions": "16000", "warmup": "0"},
+            {"instructions": "20000", "warmup": "2000"},
+            {"instructions": "30000", "warmup": "20000"},
+            {"space": "dvfs", "instructions": "12000"},
+            {"space": "dvfs", "instructions": "20000", "node": "7nm"},
+        ),
+        (
+            "hash-join", "hash-join-small", "graph-search", "pointer-chase", "pointer-chase-small",
+            "b-tree", "sparse-matrix", "sort", "stencil", "interpreter", "k-mer-count",
+            "matrix-product", "decompress", "circuit-simulation", "digest", "picture-filter",
+            "rules",
         ),
     ),
     # Eight and sixteen NPUs, since ASTRA-sim takes a microsecond for each message of each NPU.
@@ -167,27 +177,43 @@ def compare(form: str, stride: int = 1) -> Agreement:
 
 
 def record(form: str, place: Path, count: int | None = None) -> None:
-    """Run designs in a tool, and write its rows."""
+    """Run designs in a tool, and write its rows.
+
+    Rows gather in a file next to the last one, from which a run that was stopped continues.
+    """
     n_run = n_refused = n_equal = 0
     seen: set[str] = set()
     path = PAIRS[form].folder / f"{NAME}-{form}.jsonl.gz"
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, 0) as file:
+    part = path.with_suffix(".part")
+    part.touch()
+    before = [line for line in part.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    part.write_text("".join(before))
+    with part.open("a") as file:
         for chosen, task, indices in drawn(form):
             key = repr((chosen, indices.tolist()))
             if key in seen or task.evaluate(indices[None, :]).reason.any():
                 continue
             seen.add(key)
-            (found,) = confirm(task, [indices], form, at=place)
-            is_refused = found.problem.startswith(_REFUSED)
+            if len(seen) > len(before):
+                (found,) = confirm(task, [indices], form, at=place)
+                file.write(json.dumps(row_of(chosen, found)) + "\n")
+                file.flush()
+                if not found.is_equal:
+                    sys.stdout.write(f"{chosen} {found.design} {found.result}\n")
+                problem, n_equal = found.problem, n_equal + found.is_equal
+            else:
+                problem = json.loads(before[len(seen) - 1]).get("problem", "")
+            is_refused = problem.startswith(_REFUSED)
             n_refused, n_run = n_refused + is_refused, n_run + (not is_refused)
-            n_equal += found.is_equal
-            if not found.is_equal:
-                sys.stdout.write(f"{chosen} {found.design} {found.result}\n")
-            file.write((json.dumps(row_of(chosen, found)) + "\n").encode())
-            file.flush()
             if n_run == (count or PAIRS[form].count):
                 break
-    sys.stdout.write(f"{form}: {n_equal} of {n_run} equal; {n_refused} refused by name\n")
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, 0) as packed:
+        packed.write(part.read_bytes())
+    part.unlink()
+    sys.stdout.write(
+        f"{form}: {n_equal} of {n_run} equal now; {n_refused} refused by name; "
+        f"{len(before)} ran before\n"
+    )
 
 
 if __name__ == "__main__":

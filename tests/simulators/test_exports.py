@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from archgym.errors import InvalidDesignError
+from archgym.errors import FileFormatError, InvalidDesignError
 from archgym.evaluation.capabilities import exported
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, default_workload, simulator_class
@@ -19,6 +19,7 @@ from archgym.simulators.cluster.machine.system import COLLECTIVES, System
 from archgym.simulators.cluster.simulator import ClusterSimulator
 from archgym.simulators.cpu.formats.champsim import champsim_config
 from archgym.simulators.cpu.machine import DEFAULTS, machine
+from archgym.simulators.kit.exports import differences, expected
 from archgym.simulators.soc.simulator import SocSimulator
 from archgym.tasks.task import Task
 from tests.conformance.test_round_trips import in_place_of_models
@@ -100,6 +101,41 @@ def test_clock_of_a_design_is_that_of_champsims_core() -> None:
     files = files_of("cpu", "champsim", "dvfs", clock_ghz=1.0)
 
     assert json.loads(files["champsim_config.json"])["ooo_cpu"][0]["frequency"] == 1000
+
+
+CHAMPSIM_PRINTS = """\
+Warmup complete CPU 0 instructions: 750 cycles: 900 cumulative IPC: 0.8333
+Region of Interest Statistics
+
+CPU 0 cumulative IPC: 0.4548 instructions: 1252 cycles: 32985
+CPU 0 Branch Prediction Accuracy: 77.29% MPKI: 64.02 Average ROB Occupancy at Mispredict: 4.5
+cpu0->cpu0_L1D TOTAL        ACCESS:       6443 HIT:       3689 MISS:       2754 MSHR_MERGE:  326
+cpu0->cpu0_L1D LOAD         ACCESS:       6022 HIT:       3684 MISS:       2338 MSHR_MERGE:  326
+cpu0->cpu0_L1D PREFETCH     ACCESS:        500 HIT:        100 MISS:        400 MSHR_MERGE:    0
+cpu0->cpu0_L1D PREFETCH REQUESTED:       77 ISSUED:          0 USEFUL:          0 USELESS:  0
+"""
+
+
+def test_cycles_mispredictions_and_demand_misses_are_read_where_champsim_prints_them() -> None:
+    numbers = {each.metric: each for each in expected(files_of("cpu", "champsim"))[1]}
+
+    texts = {"stdout": CHAMPSIM_PRINTS}
+    assert numbers["total_cycles"].read(texts) == 32985
+    assert numbers["branch_mpki"].read(texts) == 64.02
+    assert numbers["branch_mpki"].tolerance == 0.005
+    assert numbers["l1d_mpki"].read(texts) == 2754 - 400
+    assert numbers["l1d_mpki"].stated == pytest.approx(round(numbers["l1d_mpki"].stated), 1e-12)
+    with pytest.raises(FileFormatError, match="behind 'LLC TOTAL', which is absent"):
+        numbers["llc_mpki"].read(texts)
+
+
+def test_champsim_counts_a_cycle_less_without_warm_up_and_the_folder_says_so() -> None:
+    task = Task.make("cpu", "sort", instructions="2000", warmup="0")
+    made = export_design(task, task.space.default_indices, "champsim").files
+
+    assert expected(made)[1][0].tolerance == 1.0
+    assert any("counts one less" in line for line in differences(made))
+    assert not any("counts one less" in line for line in differences(files_of("cpu", "champsim")))
 
 
 def test_cluster_is_read_back_as_the_same_system() -> None:

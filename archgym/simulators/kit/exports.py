@@ -101,6 +101,8 @@ class Number:
     """Largest difference of equal numbers [tool's unit], such as what the tool rounds off."""
     file: str = STDOUT
     after: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    """Texts, as `after`, behind which stands a number that is subtracted; empty for none."""
     units: Mapping[str, float] = field(default_factory=dict)
     """Words of which one must follow the number, and what `unit` each is; empty if none must."""
     column: str = ""
@@ -124,7 +126,9 @@ class Number:
         if self.file not in texts:
             raise FileFormatError(self.file, None, f"holds {self.metric}, and is absent")
         try:
-            number = (self._of_table if self.column else self._of_text)(texts[self.file])
+            text = texts[self.file]
+            number = self._of_table(text) if self.column else self._of_text(text, self.after)
+            number -= self._of_text(text, self.less) if self.less else 0.0
         except FileFormatError:
             raise
         except (csv.Error, ValueError, IndexError, OverflowError):
@@ -134,9 +138,9 @@ class Number:
             raise FileFormatError(self.file, None, f"{self.metric} must be finite; got {number}")
         return number
 
-    def _of_text(self, text: str) -> float:
+    def _of_text(self, text: str, after: tuple[str, ...]) -> float:
         place = 0
-        for count, words in enumerate(self.after):
+        for count, words in enumerate(after):
             place = text.rfind(words) if not count else text.find(words, place)
             if place < 0:
                 problem = f"must hold {self.metric} behind {words!r}, which is absent"
@@ -145,9 +149,7 @@ class Number:
         found = _NUMBER.match(text, place, place + 200)
         if found is None:
             shown = text[place : place + 20].partition("\n")[0]
-            problem = (
-                f"must have a number for {self.metric} behind {self.after[-1]!r}; got {shown!r}"
-            )
+            problem = f"must have a number for {self.metric} behind {after[-1]!r}; got {shown!r}"
             raise FileFormatError(self.file, None, problem)
         if self.units and found[2] not in self.units:
             problem = f"{self.metric} must be in {' or '.join(self.units)}; got {found[2][:20]!r}"
@@ -255,7 +257,7 @@ def expected(files: Files) -> tuple[Tool, list[Number]]:
         numbers = []
         for given in data["numbers"]:
             row = {name: value for name, value in given.items() if name != _STATED}
-            row |= {name: tuple(row[name]) for name in ("after", "weights") if name in row}
+            row |= {name: tuple(row[name]) for name in ("after", "less", "weights") if name in row}
             numbers.append(Number(**row))
         return Tool(**data["tool"]), numbers
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -23,7 +23,7 @@ from archgym.simulators.cpu.machine import (
     cycle_ps,
 )
 from archgym.simulators.kit import InvalidDesignError
-from archgym.simulators.kit.exports import Number, Tool, folder
+from archgym.simulators.kit.exports import Number, Tool, folder, rounding
 
 _CORE: Final = {
     "ifetch_buffer": "ifetch_buffer_size", "decode_buffer": "decode_buffer_size",
@@ -60,6 +60,16 @@ _TLBS: Final = ("ITLB", "DTLB", "STLB")
 # Modules of ours, since ChampSim's own never hear of fills.
 _OWN: Final = "archgym_"
 _SHIPPED: Final = "-as-shipped"
+_COUNTED: Final = "Region of Interest Statistics"
+# Names of ChampSim's caches in its output, by the metric of demand misses.
+_MISSES: Final = {
+    "l1i_mpki": "L1I", "l1d_mpki": "L1D", "l2_mpki": "L2C", "llc_mpki": "LLC",
+    "itlb_mpki": "ITLB", "dtlb_mpki": "DTLB", "stlb_mpki": "STLB",
+}  # fmt: skip
+_DIGITS: Final = 4
+_NOT_COUNTED: Final = (
+    "ChampSim's warm-up takes a cycle even without instructions, so that it counts one less."
+)
 # The configuration script has no keys for these; `inc/defaults.hpp` has them.
 _NOT_READ: Final = ("CPU.dib_hit_buffer", "CPU.dib_inorder_width", "CPU.dib_hit_latency")
 CHAMPSIM: Final = Tool(
@@ -128,18 +138,43 @@ def champsim_files(
         "trace.base64": trace,
         **_modules(),
     }
-    number = Number(
-        metric="total_cycles", value=metrics["total_cycles"], unit="cycles",
-        after=("Region of Interest Statistics", "cumulative IPC:", "cycles:"),
-    )  # fmt: skip
+    command = _COMMAND.format(warmup=warmup, length=length).rstrip("\n")
     return folder(
-        CHAMPSIM, files, _COMMAND.format(warmup=warmup, length=length).rstrip("\n"), [number],
+        CHAMPSIM, files, command, _numbers(metrics, warmup),
         differences=[
             "ChampSim has no area, energy or power.",
             "ChampSim's modules of SRRIP, DRRIP and SHiP never hear of fills (commit 2ff2501), so "
             "that they are other policies. `modules` has those of the design.",
+            *([] if warmup else [_NOT_COUNTED]),
         ],
     )  # fmt: skip
+
+
+def _numbers(metrics: Mapping[str, float], warmup: int) -> list[Number]:
+    """Return cycles, mispredictions and demand misses, with their places in ChampSim's output."""
+    cycles, branches = metrics["total_cycles"], metrics["branch_mpki"]
+    # The last instructions retire together, so that a few more than asked for may count.
+    kilo = round(metrics["ipc"] * cycles) / 1000.0
+    return [
+        Number(
+            metric="total_cycles", value=cycles, unit="cycles", tolerance=0.0 if warmup else 1.0,
+            after=(_COUNTED, "cumulative IPC:", "cycles:"),
+        ),
+        Number(
+            metric="branch_mpki", value=branches, unit="misses/kinstruction",
+            tolerance=rounding(branches, _DIGITS), after=(_COUNTED, "Accuracy:", "MPKI:"),
+        ),
+        *(
+            Number(
+                metric=metric, value=metrics[metric], unit="misses", scale=kilo,
+                after=(_COUNTED, f"{name} TOTAL", "MISS:"),
+                less=(_COUNTED, f"{name} PREFETCH ", "MISS:"),
+            )
+            for metric, name in _MISSES.items()
+            # ChampSim leaves out caches that nothing accessed.
+            if metrics[metric]
+        ),
+    ]  # fmt: skip
 
 
 def _modules() -> dict[str, str]:
