@@ -11,7 +11,8 @@ from typing import Final
 from archgym.physics.arrays import cache_array, tlb_array
 from archgym.simulators.kit import InvalidArgumentError
 
-PREDICTORS: Final = ("bimodal", "gshare", "perceptron", "hashed-perceptron")
+CHAMPSIM_PREDICTORS: Final = ("bimodal", "gshare", "perceptron", "hashed-perceptron")
+PREDICTORS: Final = (*CHAMPSIM_PREDICTORS, "tage", "tage-sc-l")
 PREFETCHERS: Final = ("none", "next-line", "ip-stride")
 REPLACEMENTS: Final = (
     "lru", "srrip", "drrip", "ship",

@@ -27,6 +27,7 @@ from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.power import (
     NOMINAL_GHZ,
     NOMINAL_VOLTS,
+    PREDICTOR_ARRAYS,
     PREDICTOR_BYTES,
     Structure,
     at_operating_point,
@@ -499,8 +500,8 @@ def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> li
         _part(
             "predictor",
             _small(PREDICTOR_BYTES[cpu["branch_predictor"]], 1),
-            # The hashed perceptron reads sixteen banks at once.
-            2 * branches * (4.0 if cpu["branch_predictor"] == 3 else 1.0),
+            # The hashed perceptron reads sixteen arrays at once.
+            2 * branches * math.sqrt(sum(map(len, PREDICTOR_ARRAYS[cpu["branch_predictor"]]))),
         ),
         _part("targets", _small(_TARGET_BYTES, 1), n / max(1, cpu["fetch_width"]) + branches),
     ]

@@ -19,6 +19,7 @@ from typing import Final, final
 from archgym.physics.arrays import Cells, cells, node_ratios, tlb_array
 from archgym.physics.economics import NODES
 from archgym.simulators.cpu.kernel.run import TYPES
+from archgym.simulators.cpu.kernel.tage_layout import ENTRIES, TAG_BITS
 from archgym.simulators.cpu.machine import Machine
 
 NOMINAL_GHZ: Final = 4.0
@@ -380,5 +381,17 @@ def at_operating_point(
     return tuple(result)
 
 
-PREDICTOR_BYTES: Final = (4096.0, 4096.0, 163.0 * 25, 65536.0)
+# The base predictor, and tables whose entries have counter, useful bits and tag.
+_TAGE: Final = (4096.0, *(ENTRIES * (3 + 2 + bits) / 8 for bits in TAG_BITS))
+PREDICTOR_ARRAYS: Final[tuple[tuple[tuple[float, ...], ...], ...]] = (
+    ((4096.0,),),
+    ((4096.0,),),
+    ((163.0 * 25,),),
+    ((4096.0,) * 16,),
+    (_TAGE,),
+    # Loops and local histories are read beside TAGE's tables, the corrector's tables after them.
+    ((*_TAGE, 64 * 37 / 8, 256 * 11 / 8), (1024 * 6 / 8,) * 8),
+)
+"""Bytes of the arrays that each branch predictor reads, those at once together, by its number."""
+PREDICTOR_BYTES: Final = tuple(sum(map(sum, stages)) for stages in PREDICTOR_ARRAYS)
 """Bytes of each branch predictor, by its number."""

@@ -1,6 +1,6 @@
 """The CPU simulator: an out-of-order core with its caches, TLBs and DRAM on instruction traces."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, final
@@ -15,7 +15,7 @@ from archgym.physics.thermal import CONVECTION_K_PER_W, ThermalWindow
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import COUNTERS, STRIDES, Ideal, run
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
-from archgym.simulators.cpu.machine import Machine, at_clock, cycle_ps
+from archgym.simulators.cpu.machine import CHAMPSIM_PREDICTORS, Machine, at_clock, cycle_ps
 from archgym.simulators.cpu.metrics import (
     METRICS,
     OBJECTIVES,
@@ -508,6 +508,10 @@ class CpuSimulator(RowSimulator):
             latency_ps / cycle_ps(built.running),
             at_once,
         )
+
+    def expressible(self, form: str) -> Mapping[str, Sequence[Any]]:
+        """Return the predictors that ChampSim has."""
+        return {"branch_predictor": CHAMPSIM_PREDICTORS}
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Files:
         """Return the machine of a design as a configuration of ChampSim, with its trace.

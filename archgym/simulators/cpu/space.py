@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from archgym.simulators.cpu.machine import (
+    CHAMPSIM_PREDICTORS,
     PREDICTORS,
     PREFETCHERS,
     REPLACEMENTS,
@@ -17,7 +18,7 @@ from archgym.simulators.cpu.machine import (
 )
 from archgym.simulators.kit import Categorical, DesignSpace, Ordinal, Parameter, Value, unknown_name
 
-SPACE_NAMES: Final = ("default", "core", "memory", "dvfs", "as-shipped")
+SPACE_NAMES: Final = ("default", "core", "memory", "dvfs", "branch", "as-shipped")
 TABLE_SPACE: Final = "core"
 
 _PER_CYCLE: Final = "instructions/cycle"
@@ -80,7 +81,7 @@ _PARAMETERS: Final[tuple[Parameter, ...]] = (
     Ordinal("dram_channels", (1, 2, 4), default=1, unit="channels", doc="DRAM channels."),
     Ordinal("dram_queue", (2, 4, 16, 64), default=64, unit="reads",
         doc="Reads waiting in a DRAM channel."),
-    Categorical("branch_predictor", PREDICTORS, default="hashed-perceptron",
+    Categorical("branch_predictor", CHAMPSIM_PREDICTORS, default="hashed-perceptron",
         doc="Predictor of directions."),
     Categorical("l1i_prefetcher", PREFETCHERS[:2], default="none", doc="Prefetcher of the L1I."),
     Categorical("l1d_prefetcher", PREFETCHERS, default="none", doc="Prefetcher of the L1D."),
@@ -95,7 +96,10 @@ _OPERATING_POINT: Final[tuple[Parameter, ...]] = (
     Ordinal("voltage", (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1), default=0.8, unit="V",
         doc="Their supply."),
 )  # fmt: skip
-_NUMBERS: Final = {parameter.name: parameter for parameter in _PARAMETERS}
+# ChampSim has no TAGE, so that only the space of branches does.
+_PREDICTOR: Final = Categorical("branch_predictor", PREDICTORS, default="hashed-perceptron",
+    doc="Predictor of directions.")  # fmt: skip
+_NUMBERS: Final = {parameter.name: parameter for parameter in (*_PARAMETERS, _PREDICTOR)}
 # Parameters of the machine whose names are not component and field.
 _RENAMED: Final = {
     "load_width": "CPU.lq_width",
@@ -140,7 +144,7 @@ _TABULATED: Final[Mapping[str, tuple[int | str, ...]]] = {
     "rob": (96, 224, 352, 512),
     "registers": (96, 128, 192),
     "load_queue": (32, 64, 128),
-    "branch_predictor": PREDICTORS,
+    "branch_predictor": CHAMPSIM_PREDICTORS,
 }
 # Load queues of 32 are in the table only.
 _WIDE: Final = {"load_queue": (8, 16, 64, 128, 192)}
@@ -160,6 +164,9 @@ def design_space(name: str) -> DesignSpace:
     if name == "core":
         doc = "The core around the default caches; small enough for a table."
         return whole.restricted(_TABULATED, _TABULATED, name, doc)
+    if name == "branch":
+        doc = "The front end with TAGE and TAGE-SC-L among its predictors."
+        return DesignSpace(name, tuple(_NUMBERS[each] for each in GROUPS["front-end"]), doc=doc)
     policies = _SHIPPED if name == "as-shipped" else _OWN
     wide = whole.restricted(
         values={**_WIDE, "l2_replacement": policies, "llc_replacement": policies}

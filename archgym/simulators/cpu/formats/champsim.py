@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.cpu.machine import (
+    CHAMPSIM_PREDICTORS,
     DEFAULTS,
     NOMINAL_MHZ,
     PREDICTORS,
@@ -132,6 +133,12 @@ def champsim_files(
                 f"ChampSim's configuration script has no key for {name}, which is fixed at "
                 f"{DEFAULTS[name]}; the design has {machine[name]}."
             )
+    predictor = PREDICTORS[machine["CPU.branch_predictor"]]
+    if predictor not in CHAMPSIM_PREDICTORS:
+        raise InvalidDesignError(
+            f"`branch_predictor` must be one of ChampSim's, {', '.join(CHAMPSIM_PREDICTORS)}; "
+            f"got {predictor}."
+        )
     trace = base64.encodebytes(lzma.compress(records.tobytes(), preset=6)).decode()
     files = {
         "champsim_config.json": json.dumps(champsim_config(machine), indent=4) + "\n",

@@ -1,8 +1,9 @@
-"""Compiled branch prediction: targets, and the four direction predictors."""
+"""Compiled branch prediction: targets, and the direction predictors."""
 
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Words
-from archgym.simulators.kit.kernels import helper
+from archgym.simulators.cpu.kernel.tage import move, predict_tage, update_tage
+from archgym.simulators.kit.kernels import call_hook, helper, kept_apart
 
 # Types of targets.
 _ALWAYS, _CONDITIONAL, _INDIRECT, _RETURN = range(4)
@@ -16,6 +17,7 @@ _RETURN_DEPTH = 64
 ) = range(lay.BRANCHES, lay.BRANCHES + 13)  # fmt: skip
 _LENGTHS = (0, 3, 4, 6, 8, 10, 14, 19, 26, 36, 49, 67, 91, 125, 170, 232)
 _N_TABLES = 16
+_TAGE = 4  # number of TAGE among the predictors; TAGE-SC-L follows
 _INDICES = lay.FOLDS + 16
 _LIST_LIMIT = 100
 _LIST_MASK = 127
@@ -135,9 +137,18 @@ def note_instruction(m: Words, w: Words, ip: int) -> None:
 
 
 @helper
-def predict_direction(m: Words, w: Words, ip: int) -> int:
-    """Return the predicted direction of an instruction, 1 if taken."""
+def predict_direction(m: Words, w: Words, ip: int, kind: int) -> int:
+    """Return the predicted direction of a branch, 1 if taken.
+
+    Those of ChampSim predict every branch, the others conditional ones.
+    """
     predictor = m[lay.G_PREDICTOR]
+    if predictor >= _TAGE:
+        if kind != 2 and kind != 6:
+            return 1
+        if predictor == lay.USER_PREDICTOR:
+            return _predict_by_rule(m, ip)
+        return predict_tage(m, w, ip, predictor - _TAGE)
     if predictor == 3:
         y = 0
         for table in range(_N_TABLES):
@@ -154,29 +165,43 @@ def predict_direction(m: Words, w: Words, ip: int) -> int:
 
 
 @helper
-def update_direction(m: Words, w: Words, ip: int, taken: int) -> None:
+def update_direction(m: Words, w: Words, ip: int, kind: int, taken: int, following: int) -> None:
     """Teach the direction predictor the outcome of the branch that it predicted last."""
     predictor = m[lay.G_PREDICTOR]
-    if predictor == 3:
+    if predictor == lay.USER_PREDICTOR:
+        _update_rule(m, ip, kind, taken, following)
+    elif predictor >= _TAGE:
+        update_tage(m, w, ip, kind, taken, following, predictor - _TAGE)
+    elif predictor == 3:
         _update_hashed(m, w, taken)
     elif predictor == 2:
         _update_perceptron(m, w, ip, taken)
     elif predictor == 1:
-        _count(w, _gshare_index(m, ip), taken, 0, 3)
+        move(w, _gshare_index(m, ip), taken, 0, 3)
         m[_HISTORY] = ((m[_HISTORY] << 1) | taken) & 16383
     else:
-        _count(w, _unsigned_remainder(ip, 16381), taken, 0, 3)
+        move(w, _unsigned_remainder(ip, 16381), taken, 0, 3)
 
 
 @helper
-def _count(w: Words, index: int, up: int, low: int, high: int) -> None:
-    """Move a saturating counter by one."""
-    value = w[index]
-    if up != 0:
-        if value < high:
-            w[index] = value + 1
-    elif value > low:
-        w[index] = value - 1
+def _predict_by_rule(m: Words, ip: int) -> int:
+    """Ask a user's predictor for the direction of a conditional branch."""
+    kept_apart()
+    hook, time = m[lay.G_HOOK_PREDICT], m[lay.G_HOOK_TIME]
+    memory, floats = m[lay.G_HOOK_MEMORY], m[lay.G_HOOK_FLOATS]
+    return 1 if call_hook(hook, ip, time, 0, 0, 0, 0, 0, 0, memory, floats) > 0 else 0
+
+
+@helper
+def _update_rule(m: Words, ip: int, kind: int, taken: int, following: int) -> None:
+    """Teach a user's predictor a branch that has entered."""
+    kept_apart()
+    hook, time = m[lay.G_HOOK_UPDATE], m[lay.G_HOOK_TIME]
+    m[lay.G_HOOK_TIME] = time + 1
+    if hook != 0:
+        memory, floats = m[lay.G_HOOK_MEMORY], m[lay.G_HOOK_FLOATS]
+        is_conditional = 1 if kind == 2 or kind == 6 else 0
+        call_hook(hook, ip, following, is_conditional, taken, time, 0, 0, 0, memory, floats)
 
 
 @helper
@@ -226,10 +251,10 @@ def _update_perceptron(m: Words, w: Words, ip: int, taken: int) -> None:
             m[_SPECULATIVE] = m[_REAL]
         if abs(y) <= 60 or predicted != taken:
             row = 25 * _unsigned_remainder(ip, 163)
-            _count(w, row, taken, -128, 127)
+            move(w, row, taken, -128, 127)
             for k in range(24):
                 agrees = 1 if ((history >> k) & 1) == taken else 0
-                _count(w, row + 1 + k, agrees, -128, 127)
+                move(w, row + 1 + k, agrees, -128, 127)
         return
 
 
@@ -240,7 +265,7 @@ def _update_hashed(m: Words, w: Words, taken: int) -> None:
     theta = m[_THETA] + 10
     if wrong or abs(y) < theta:
         for table in range(_N_TABLES):
-            _count(w, m[_INDICES + table], taken, -128, 127)
+            move(w, m[_INDICES + table], taken, -128, 127)
         if wrong:
             m[_TC] += 1
             if m[_TC] >= 18:

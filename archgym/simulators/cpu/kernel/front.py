@@ -225,7 +225,7 @@ def _branch(m: Words, w: Words, ip: int, word: int, following: int, i: int, now:
     kind, taken = word & 7, (word >> rec.TAKEN_BIT) & 1
     target = following if taken else 0
     guess, always = predict_target(m, ip)
-    direction = predict_direction(m, w, ip) | always
+    direction = predict_direction(m, w, ip, kind) | always
     if direction == 0:
         guess = 0
     decides = kind == 2 or kind == 6
@@ -245,5 +245,5 @@ def _branch(m: Words, w: Words, ip: int, word: int, following: int, i: int, now:
     elif taken:
         stop = True
     update_target(m, ip, target, taken, kind)
-    update_direction(m, w, ip, taken)
+    update_direction(m, w, ip, kind, taken, following)
     return stop

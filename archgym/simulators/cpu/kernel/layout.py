@@ -93,7 +93,10 @@ DYNAMIC: Final = BRANCHES + 64  # areas of variable size start here
     G_PAGES, G_PAGES_MASK, G_PAGES_USED, G_NEXT_PAGE, G_FAULT, G_FAULT_PENALTY,
     G_PERCEPTRON_LIST, G_SLOT_REASON, G_LAST_CORE_CYCLE, G_REFILL_UNTIL, G_IDEAL_BRANCHES,
     G_IDEAL_TLB, G_LOG, G_LOG_END, G_LOG_TOP, G_DISPATCHED, G_QUIET_SINCE, G_RETIRED_BEFORE,
-) = range(102)
+    G_TAGE,
+    # A predictor that a user wrote: addresses of its functions (0 for none) and of its storage.
+    G_HOOK_PREDICT, G_HOOK_UPDATE, G_HOOK_MEMORY, G_HOOK_FLOATS, G_HOOK_TIME,
+) = range(108)
 
 # An instruction in flight, at G_INSTRUCTIONS + 16 * (id & G_MASK).
 (
@@ -152,7 +155,7 @@ ANSWER_SIZE: Final = 4
 ) = range(74)
 FLAG_DIRTY, FLAG_PREFETCHED = 1, 2
 # Codes of a policy that a user wrote, which no design has.
-USER_REPLACEMENT, USER_PREFETCHER = 7, 3
+USER_REPLACEMENT, USER_PREFETCHER, USER_PREDICTOR = 7, 3, 6
 STRIDE_SETS, STRIDE_WAYS = 256, 4
 
 # Counters of a cache, at its K_COUNTERS.

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel import tage_layout
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.machine import Machine, cycle_ps
 
@@ -48,7 +49,7 @@ _CACHE: Final = {
     lay.K_PREFETCHER: "prefetcher", lay.K_REPLACEMENT: "replacement", lay.K_PQ: "pq",
     lay.K_SETS: "sets",
 }  # fmt: skip
-WEIGHTS: Final = (16384, 16384, 163 * 25, 16 * 4096)
+WEIGHTS: Final = (16384, 16384, 163 * 25, 16 * 4096, tage_layout.WEIGHTS, tage_layout.WEIGHTS)
 """Entries of the direction predictors, by number."""
 
 
@@ -143,6 +144,9 @@ def _core(parameters: Machine, areas: _Areas, words: dict[int, int]) -> None:
     words[lay.G_RETURN_STACK] = areas.take(64)
     words[lay.G_CALL_SIZES] = areas.take(1024)
     words[lay.G_PERCEPTRON_LIST] = areas.take(4 * 128)
+    if parameters["CPU.branch_predictor"] >= 4:
+        at = words[lay.G_TAGE] = areas.take(tage_layout.AREA)
+        words |= {at + field: value for field, value in tage_layout.STARTS.items()}
 
 
 def _cache(component: int, parameters: Machine, areas: _Areas, words: dict[int, int]) -> None:
